@@ -1,0 +1,1 @@
+"""Values and rules. Everything here is a pure function of its arguments and `now`."""

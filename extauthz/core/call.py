@@ -1,0 +1,54 @@
+"""What a Check asks, free of protobuf: the request as Envoy saw it, and the text found in it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+
+_EMPTY: Mapping[str, str] = MappingProxyType({})
+
+
+class Provenance(StrEnum):
+    """Where a text came from. Thresholds are set per provenance."""
+
+    SYSTEM = "system"
+    USER = "user"
+    ASSISTANT = "assistant"
+    TOOL_RESULT = "tool_result"
+    TOOL_DEFINITION = "tool_definition"
+    DOCUMENT = "document"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request to be authorized.
+
+    `id` is Envoy's own per-request id (`attributes.request.http.id`), never `x-request-id`,
+    which a client may choose. `headers` have lower-case names; Envoy joins repeated ones with a
+    comma. `path` includes the query string. `principal` is the peer identity that Envoy verified
+    (a SPIFFE id under mTLS) or empty. `context` holds the route's `context_extensions`.
+    """
+
+    id: str = ""
+    method: str = "GET"
+    scheme: str = ""
+    host: str = ""
+    path: str = "/"
+    headers: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
+    body: bytes = b""
+    principal: str = ""
+    source: str = ""
+    context: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A text to be scored on its own: one message, one tool result, one group of loose strings.
+
+    `pointer` is the JSON pointer of the node the text was gathered from. It may hold keys the
+    client chose, so it is shown by `explain` and never logged.
+    """
+
+    provenance: Provenance
+    pointer: str
+    text: str

@@ -1,0 +1,71 @@
+"""The closed lists: every way a check can fail, and every reason a decision can carry."""
+
+from enum import StrEnum
+
+
+class Failure(StrEnum):
+    """A check that could not be completed, as a value. Only `decide` turns one into a verdict."""
+
+    # The request cannot be read. Trying again cannot help, so these are always denied (4xx):
+    # an attacker can produce every one of them at will.
+    BODY_TRUNCATED = "body_truncated"
+    BODY_TOO_LARGE = "body_too_large"
+    BODY_NOT_UTF8 = "body_not_utf8"
+    BODY_MALFORMED = "body_malformed"
+    BODY_TOO_COMPLEX = "body_too_complex"
+    BODY_DUPLICATE_KEY = "body_duplicate_key"
+    ENCODING_UNSUPPORTED = "encoding_unsupported"
+    PATH_AMBIGUOUS = "path_ambiguous"
+    TOO_MANY_TOKENS = "too_many_tokens"
+
+    # We could not answer. The rule's `on_failure` decides.
+    OVERLOADED = "overloaded"
+    DEADLINE_EXCEEDED = "deadline_exceeded"
+    CANCELLED = "cancelled"
+    MODEL_FAULT = "model_fault"
+    NOT_READY = "not_ready"
+
+    # A CheckRequest that is not one, or a bug of ours. Always denied.
+    CHECK_MALFORMED = "check_malformed"
+    INTERNAL_ERROR = "internal_error"
+
+
+#: Failures for which `on_failure` is consulted. All others are denied whatever the rule says.
+SERVER_FAILURES = frozenset(
+    {
+        Failure.OVERLOADED,
+        Failure.DEADLINE_EXCEEDED,
+        Failure.CANCELLED,
+        Failure.MODEL_FAULT,
+        Failure.NOT_READY,
+    }
+)
+
+
+class Reason(StrEnum):
+    """Why a decision is what it is: also the metric label, the log field and the metadata value.
+
+    Every `Failure` is a reason too, under the same string.
+    """
+
+    CLEAN = "clean"
+    NOT_INSPECTED = "not_inspected"
+    PROMPT_INJECTION = "prompt_injection"
+    ROUTE_DENIED = "route_denied"
+
+    BODY_TRUNCATED = "body_truncated"
+    BODY_TOO_LARGE = "body_too_large"
+    BODY_NOT_UTF8 = "body_not_utf8"
+    BODY_MALFORMED = "body_malformed"
+    BODY_TOO_COMPLEX = "body_too_complex"
+    BODY_DUPLICATE_KEY = "body_duplicate_key"
+    ENCODING_UNSUPPORTED = "encoding_unsupported"
+    PATH_AMBIGUOUS = "path_ambiguous"
+    TOO_MANY_TOKENS = "too_many_tokens"
+    OVERLOADED = "overloaded"
+    DEADLINE_EXCEEDED = "deadline_exceeded"
+    CANCELLED = "cancelled"
+    MODEL_FAULT = "model_fault"
+    NOT_READY = "not_ready"
+    CHECK_MALFORMED = "check_malformed"
+    INTERNAL_ERROR = "internal_error"
