@@ -1,0 +1,132 @@
+"""Facts in, verdict out. `decide` is the only place where a failure or a score becomes one."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from extauthz.core.call import Provenance
+from extauthz.core.dialects import UNKNOWN_JSON, Dialect
+from extauthz.core.extract import Coverage
+from extauthz.core.policy import Action, Mutate, Rule
+from extauthz.core.reasons import SERVER_FAILURES, Failure, Reason
+from extauthz.core.refusals import Denial, denial
+
+#: Request headers that only we and Envoy may set; a client's copy is removed before upstream.
+OWN_HEADER_PREFIX: Final = "x-extauthz-"
+_ENVOY_HEADERS: Final = frozenset(
+    {"x-envoy-auth-partial-body", "x-envoy-auth-failure-mode-allowed"}
+)
+
+_NO_TEXT: Final = Coverage()
+_NO_CHANGE: Final = Mutate()
+
+
+class Verdict(StrEnum):
+    """What happens to the request. `mutate` is an allow with the rule's own changes."""
+
+    ALLOW = "allow"
+    DENY = "deny"
+    MUTATE = "mutate"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """The worst window of one view of one segment. `threshold` is the rule's for its provenance."""
+
+    provenance: Provenance
+    pointer: str
+    view: str
+    windows: int
+    score: float
+    threshold: float
+
+    @property
+    def passes(self) -> bool:
+        """Written so that NaN does not pass."""
+        return self.score < self.threshold
+
+
+@dataclass(frozen=True, slots=True)
+class Signals:
+    """What is known about a call. Facts only, no verdict."""
+
+    failure: Failure | None = None
+    scored: tuple[Scored, ...] = ()
+    coverage: Coverage = _NO_TEXT
+    tokens: int = 0
+    dialect: Dialect = UNKNOWN_JSON
+    stream: bool = False
+
+    @property
+    def worst(self) -> Scored | None:
+        """The finding closest to, or furthest above, its threshold; NaN before all."""
+        return max(self.scored, key=_severity, default=None)
+
+
+def _severity(scored: Scored) -> float:
+    margin = scored.score - scored.threshold
+    return margin if margin == margin else float("inf")  # noqa: PLR0124 (NaN)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to answer, and why.
+
+    `denial` is set for the verdicts deny and error, and only then. `shadowed` holds the verdict
+    that a shadow rule did not enforce. `removed_headers` are the client's forgeries.
+    """
+
+    verdict: Verdict
+    reason: Reason
+    rule: str
+    denial: Denial | None = None
+    shadowed: Verdict | None = None
+    mutate: Mutate = _NO_CHANGE
+    removed_headers: tuple[str, ...] = ()
+
+
+def decide(rule: Rule, signals: Signals, headers: Mapping[str, str]) -> Decision:
+    """The verdict on a call with these request `headers`. Pure and total."""
+    verdict, reason = _judge(rule, signals)
+    shadowed = None
+    if rule.shadow and verdict is not Verdict.ALLOW:
+        verdict, shadowed = Verdict.ALLOW, verdict
+    if verdict is not Verdict.ALLOW:
+        shape = denial(rule.deny_as, reason, signals.dialect, stream=signals.stream)
+        return Decision(verdict, reason, rule.name, denial=shape)
+    return Decision(
+        Verdict.MUTATE if rule.mutate else Verdict.ALLOW,
+        reason,
+        rule.name,
+        shadowed=shadowed,
+        mutate=rule.mutate or _NO_CHANGE,
+        removed_headers=tuple(name for name in headers if is_reserved(name)),
+    )
+
+
+def _judge(rule: Rule, signals: Signals) -> tuple[Verdict, Reason]:
+    if signals.failure is not None:
+        return _failed(rule, signals.failure)
+    if rule.action is Action.DENY:
+        return Verdict.DENY, Reason.ROUTE_DENIED
+    if rule.action is Action.ALLOW:
+        return Verdict.ALLOW, Reason.NOT_INSPECTED
+    if not signals.coverage.complete:
+        return Verdict.DENY, Reason.INTERNAL_ERROR
+    if all(scored.passes for scored in signals.scored):
+        return Verdict.ALLOW, Reason.CLEAN
+    return Verdict.DENY, Reason.PROMPT_INJECTION
+
+
+def _failed(rule: Rule, failure: Failure) -> tuple[Verdict, Reason]:
+    reason = Reason(failure.value)
+    if failure in SERVER_FAILURES:
+        return Verdict(rule.on_failure.value), reason
+    return Verdict.DENY, reason
+
+
+def is_reserved(name: str) -> bool:
+    """Whether a request header (lower case) is ours or Envoy's to set, and never a client's."""
+    return name.startswith(OWN_HEADER_PREFIX) or name in _ENVOY_HEADERS

@@ -1,0 +1,138 @@
+"""Every string of a parsed body, gathered into segments, with an account of every byte."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from extauthz.core.body import Json
+from extauthz.core.call import Provenance, Segment
+from extauthz.core.dialects import KNOWN, UNKNOWN_JSON, Dialect
+from extauthz.core.dialects.dialect import ByMember, Label
+
+#: Members whose value, when the dialect defines it, is as constant as the member name.
+_ENUMERATED: Final = frozenset({"role", "type"})
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """UTF-8 bytes of text in a body. `scanned + exempt == total` for every allow."""
+
+    total: int = 0
+    scanned: int = 0
+    exempt: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every byte is accounted for."""
+        return self.scanned + sum(self.exempt.values()) == self.total
+
+
+@dataclass(frozen=True, slots=True)
+class Extraction:
+    """What was found in a body."""
+
+    segments: tuple[Segment, ...]
+    coverage: Coverage
+
+
+def extract(body: Json, dialect: Dialect) -> Extraction:
+    """Gather every string leaf and key of `body` into segments.
+
+    Each node that the dialect labels becomes one segment: its strings in document order, one a
+    line, so that text split over the parts of a message is whole again. Strings outside any
+    label are joined into one segment of provenance USER.
+    """
+    walk = _Walk(dialect.vocabulary)
+    loose: list[str] = []
+    walk.gather(body, "", _TRIES[dialect.name], loose)
+    walk.close(Provenance.USER, "", loose)
+    coverage = Coverage(
+        walk.scanned + walk.exempt, walk.scanned, {"vocabulary": walk.exempt}
+    )
+    return Extraction(tuple(walk.segments), coverage)
+
+
+@dataclass(slots=True)
+class _Node:
+    label: Label | None = None
+    children: dict[str, "_Node"] = field(default_factory=dict)
+
+    def child(self, name: str) -> "_Node":
+        return self.children.get(name) or self.children.get("*") or _NOWHERE
+
+
+_NOWHERE: Final = _Node()
+
+
+def _compile(labels: Mapping[str, Label]) -> _Node:
+    root = _Node()
+    for path, label in labels.items():
+        node = root
+        for step in path.split("/"):
+            node = node.children.setdefault(step, _Node())
+        node.label = label
+    return root
+
+
+_TRIES: Final = {
+    dialect.name: _compile(dialect.labels) for dialect in (*KNOWN, UNKNOWN_JSON)
+}
+
+
+class _Walk:
+    """One pass over a body. Its depth is bounded by the parser."""
+
+    def __init__(self, vocabulary: frozenset[str]) -> None:
+        self.vocabulary = vocabulary
+        self.segments: list[Segment] = []
+        self.scanned = 0
+        self.exempt = 0
+
+    def gather(self, value: Json, pointer: str, node: _Node, texts: list[str]) -> None:
+        """Add the strings of `value` to `texts`, or to a segment of their own if it is labelled."""
+        label = node.label
+        provenance = label.of(value) if isinstance(label, ByMember) else label
+        if provenance is None:
+            self._inside(value, pointer, node, texts)
+            return
+        own: list[str] = []
+        self._inside(value, pointer, node, own)
+        self.close(provenance, pointer, own)
+
+    def close(self, provenance: Provenance, pointer: str, texts: list[str]) -> None:
+        """Make a segment of `texts`, if there are any."""
+        if texts:
+            self.segments.append(Segment(provenance, pointer, "\n".join(texts)))
+
+    def _inside(self, value: Json, pointer: str, node: _Node, texts: list[str]) -> None:
+        if isinstance(value, str):
+            self._scan(value, texts)
+        elif isinstance(value, dict):
+            for key, member in value.items():
+                self._word(key, texts)
+                if key in _ENUMERATED and isinstance(member, str):
+                    self._word(member, texts)
+                else:
+                    self.gather(
+                        member, f"{pointer}/{_escape(key)}", node.child(key), texts
+                    )
+        elif isinstance(value, list):
+            element = node.child("*")
+            for index, member in enumerate(value):
+                self.gather(member, f"{pointer}/{index}", element, texts)
+
+    def _word(self, word: str, texts: list[str]) -> None:
+        if word in self.vocabulary:
+            self.exempt += len(word)
+        else:
+            self._scan(word, texts)
+
+    def _scan(self, text: str, texts: list[str]) -> None:
+        if text:
+            texts.append(text)
+            self.scanned += len(text) if text.isascii() else len(text.encode())
+
+
+def _escape(key: str) -> str:
+    """One reference token of a JSON pointer (RFC 6901)."""
+    return key.replace("~", "~0").replace("/", "~1")

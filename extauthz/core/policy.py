@@ -1,0 +1,165 @@
+"""What the operator wants: which rule a call falls under, and what that rule says."""
+
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from extauthz.core.call import Call, Provenance
+
+
+class Action(StrEnum):
+    """What a rule does with a call."""
+
+    INSPECT = "inspect"
+    ALLOW = "allow"
+    DENY = "deny"
+
+
+class OnFailure(StrEnum):
+    """Who decides when we could not: we (deny, allow) or the mesh (error: its failure mode)."""
+
+    DENY = "deny"
+    ERROR = "error"
+    ALLOW = "allow"
+
+
+class DenyShape(StrEnum):
+    """How a denial looks to the caller.
+
+    json_403 is plain HTTP. content_filter_400 is the OpenAI error that SDKs and red-team tools
+    understand (a 403 aborts some of them). refusal_200 is an answer in the caller's dialect.
+    """
+
+    JSON_403 = "json_403"
+    CONTENT_FILTER_400 = "content_filter_400"
+    REFUSAL_200 = "refusal_200"
+
+
+class _Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Immutable, and strict about its fields when read from a policy file."""
+
+
+class Match(_Spec, frozen=True):
+    """Which calls a rule is for. Every list that is not empty must hold; an empty one holds always.
+
+    Attributes:
+        hosts: exact names, or `*.example.com` for every name below it. No port.
+        paths: exact canonical paths (`canonical_path`).
+        path_prefixes: `/v1/models` also matches `/v1/models/x`, never `/v1/modelsX`.
+        methods: HTTP methods, upper case.
+        principals: peer identities verified by Envoy, exact.
+        context: `context_extensions` that the route must carry.
+    """
+
+    hosts: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
+    path_prefixes: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
+    principals: tuple[str, ...] = ()
+    context: dict[str, str] = {}
+
+    def holds(self, call: Call, host: str, path: str) -> bool:
+        """Whether `call` is meant, given its canonical host and path."""
+        return (
+            (not self.hosts or any(_host_is(host, pattern) for pattern in self.hosts))
+            and (not (self.paths or self.path_prefixes) or self._path_is(path))
+            and (not self.methods or call.method in self.methods)
+            and (not self.principals or call.principal in self.principals)
+            and all(
+                call.context.get(key) == value for key, value in self.context.items()
+            )
+        )
+
+    def _path_is(self, path: str) -> bool:
+        return path in self.paths or any(
+            path == prefix or path.startswith(prefix.rstrip("/") + "/")
+            for prefix in self.path_prefixes
+        )
+
+
+class PromptInjection(_Spec, frozen=True):
+    """The classifier. A provenance without a threshold here uses the model directory's."""
+
+    thresholds: dict[Provenance, float] = {}
+
+
+class Detect(_Spec, frozen=True):
+    """The detectors of a rule that inspects."""
+
+    prompt_injection: PromptInjection | None = PromptInjection()
+
+
+class Limits(_Spec, frozen=True):
+    """What one request may hold. More is denied, never cut.
+
+    body_bytes: as large as Envoy's max_request_bytes; coding agents send 200 KB to 2 MB.
+    tokens: over all texts and views of the request, as the classifier's tokenizer counts.
+    """
+
+    body_bytes: int = 8 * 1024 * 1024
+    tokens: int = 32_768
+
+
+class Mutate(_Spec, frozen=True):
+    """Changes to a request that is let through, and to its response."""
+
+    set_headers: dict[str, str] = {}
+    remove_headers: tuple[str, ...] = ()
+    set_query: dict[str, str] = {}
+    remove_query: tuple[str, ...] = ()
+    response_headers: dict[str, str] = {}
+
+
+class Rule(_Spec, frozen=True):
+    """What to do with the calls of one route. `deny`, fail closed and enforcing by default."""
+
+    name: str = "default"
+    match: Match = Match()
+    action: Action = Action.INSPECT
+    detect: Detect = Detect()
+    on_failure: OnFailure = OnFailure.DENY
+    deny_as: DenyShape = DenyShape.JSON_403
+    shadow: bool = False
+    limits: Limits = Limits()
+    mutate: Mutate | None = None
+
+
+class Policy(_Spec, frozen=True):
+    """Rules in order, and the default for calls that none of them is for.
+
+    `digest` is the SHA-256 of the policy file, hex: which policy a decision was made under.
+    """
+
+    digest: str
+    routes: tuple[Rule, ...]
+    default: Rule
+
+    def match(self, call: Call, path: str) -> Rule:
+        """The first rule that holds. Total: there is always the default.
+
+        Host, path and principal suffice (Istio passes nothing else); `context` refines.
+        """
+        host = canonical_host(call.host)
+        return next(
+            (rule for rule in self.routes if rule.match.holds(call, host, path)),
+            self.default,
+        )
+
+
+def canonical_host(authority: str) -> str:
+    """Host of an authority: lower case, without port and trailing dot."""
+    host, bracket, _ = authority.rpartition("]")
+    if not bracket:
+        host = authority.partition(":")[0]
+    return (host + bracket).rstrip(".").lower()
+
+
+def _host_is(host: str, pattern: str) -> bool:
+    if pattern.startswith("*."):
+        return host.endswith(pattern[1:])
+    return host == pattern
+
+
+#: Denies every call: what serves until a policy is loaded, and in tests of the edges.
+DENY_ALL: Final = Policy(digest="", routes=(), default=Rule(action=Action.DENY))

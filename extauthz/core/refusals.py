@@ -1,0 +1,84 @@
+"""How a denial looks to the caller: status, headers, body. Constants and the reason, nothing else.
+
+No score, and no text of the request: either would help an attacker to adapt, or be an injection.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+import orjson
+
+from extauthz.core.dialects import Dialect
+from extauthz.core.policy import DenyShape
+from extauthz.core.reasons import Reason
+
+_MESSAGE: Final = "This request was blocked by the security policy of this endpoint."
+#: RFC 9110 status of each reason that is not the policy's own "no" (403).
+_STATUS: Final[Mapping[Reason, int]] = MappingProxyType(
+    {
+        Reason.BODY_TRUNCATED: 413,
+        Reason.BODY_TOO_LARGE: 413,
+        Reason.BODY_NOT_UTF8: 400,
+        Reason.BODY_MALFORMED: 400,
+        Reason.BODY_TOO_COMPLEX: 400,
+        Reason.BODY_DUPLICATE_KEY: 400,
+        Reason.ENCODING_UNSUPPORTED: 415,
+        Reason.PATH_AMBIGUOUS: 400,
+        Reason.TOO_MANY_TOKENS: 413,
+        Reason.OVERLOADED: 503,
+        Reason.DEADLINE_EXCEEDED: 503,
+        Reason.CANCELLED: 503,
+        Reason.MODEL_FAULT: 503,
+        Reason.NOT_READY: 503,
+        Reason.CHECK_MALFORMED: 500,
+        Reason.INTERNAL_ERROR: 500,
+    }
+)
+_RETRY_AFTER_S: Final = "1"
+_FORBIDDEN: Final = 403
+
+
+@dataclass(frozen=True, slots=True)
+class Denial:
+    """An HTTP answer in place of the upstream's."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def denial(
+    shape: DenyShape, reason: Reason, dialect: Dialect, *, stream: bool
+) -> Denial:
+    """The answer for `reason`. The rule's shape applies to the policy's own "no"; a request that
+    could not be read or judged gets a plain HTTP error, since a refusal would be a lie.
+    """
+    status = _STATUS.get(reason, _FORBIDDEN)
+    headers = {"content-type": "application/json", "x-extauthz-reason": reason.value}
+    if status == 503:
+        headers["retry-after"] = _RETRY_AFTER_S
+    if shape is DenyShape.REFUSAL_200 and status == _FORBIDDEN:
+        refuse = dialect.refuse_stream if stream else dialect.refuse
+        if refuse is not None:
+            headers["content-type"] = (
+                "text/event-stream" if stream else "application/json"
+            )
+            return Denial(200, headers, refuse(f"{_MESSAGE} ({reason.value})"))
+    if shape is DenyShape.CONTENT_FILTER_400:
+        status = 400 if status == _FORBIDDEN else status
+        return Denial(status, headers, _openai_error(reason, status))
+    return Denial(
+        status,
+        headers,
+        orjson.dumps({"error": {"reason": reason, "message": _MESSAGE}}),
+    )
+
+
+def _openai_error(reason: Reason, status: int) -> bytes:
+    """The error object of the OpenAI API; its SDKs read `code` and `type`."""
+    code = "content_filter" if status == 400 else reason.value
+    kind = "invalid_request_error" if status < 500 else "server_error"
+    error = {"message": _MESSAGE, "type": kind, "param": None, "code": code}
+    return orjson.dumps({"error": error | {"innererror": {"code": reason.value}}})
