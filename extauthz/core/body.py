@@ -61,9 +61,7 @@ def parse(body: bytes) -> Json | Failure:
         return Failure.BODY_NOT_UTF8
     try:
         orjson.loads(body)
-        value: Json = json.loads(
-            text, object_pairs_hook=_object, parse_constant=_refuse
-        )
+        value: Json = json.loads(text, object_pairs_hook=_object, parse_constant=_refuse)
     except _DuplicateKeyError:
         return Failure.BODY_DUPLICATE_KEY
     except (ValueError, RecursionError):
@@ -88,17 +86,11 @@ def _is_truncated(call: Call) -> bool:
     if call.headers.get("x-envoy-auth-partial-body", "false").lower() != "false":
         return True
     declared = call.headers.get("content-length", "")
-    return (
-        declared.isascii()
-        and declared.isdigit()
-        and int(declared[:19]) > len(call.body)
-    )
+    return declared.isascii() and declared.isdigit() and int(declared[:19]) > len(call.body)
 
 
 def _charset_is_utf8(headers: Mapping[str, str]) -> bool:
     parameters = headers.get("content-type", "").lower().split(";")[1:]
     names = (p.partition("=") for p in parameters)
-    charsets = [
-        value.strip(' "\t') for name, _, value in names if name.strip() == "charset"
-    ]
+    charsets = [value.strip(' "\t') for name, _, value in names if name.strip() == "charset"]
     return all(charset in {"utf-8", "utf8", "us-ascii"} for charset in charsets)

@@ -46,9 +46,7 @@ def extract(body: Json, dialect: Dialect) -> Extraction:
     loose: list[str] = []
     walk.gather(body, "", _TRIES[dialect.name], loose)
     walk.close(Provenance.USER, "", loose)
-    coverage = Coverage(
-        walk.scanned + walk.exempt, walk.scanned, {"vocabulary": walk.exempt}
-    )
+    coverage = Coverage(walk.scanned + walk.exempt, walk.scanned, {"vocabulary": walk.exempt})
     return Extraction(tuple(walk.segments), coverage)
 
 
@@ -74,9 +72,7 @@ def _compile(labels: Mapping[str, Label]) -> _Node:
     return root
 
 
-_TRIES: Final = {
-    dialect.name: _compile(dialect.labels) for dialect in (*KNOWN, UNKNOWN_JSON)
-}
+_TRIES: Final = {dialect.name: _compile(dialect.labels) for dialect in (*KNOWN, UNKNOWN_JSON)}
 
 
 class _Walk:
@@ -113,9 +109,7 @@ class _Walk:
                 if key in _ENUMERATED and isinstance(member, str):
                     self._word(member, texts)
                 else:
-                    self.gather(
-                        member, f"{pointer}/{_escape(key)}", node.child(key), texts
-                    )
+                    self.gather(member, f"{pointer}/{_escape(key)}", node.child(key), texts)
         elif isinstance(value, list):
             element = node.child("*")
             for index, member in enumerate(value):

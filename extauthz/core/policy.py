@@ -66,9 +66,7 @@ class Match(_Spec, frozen=True):
             and (not (self.paths or self.path_prefixes) or self._path_is(path))
             and (not self.methods or call.method in self.methods)
             and (not self.principals or call.principal in self.principals)
-            and all(
-                call.context.get(key) == value for key, value in self.context.items()
-            )
+            and all(call.context.get(key) == value for key, value in self.context.items())
         )
 
     def _path_is(self, path: str) -> bool:

@@ -49,9 +49,7 @@ class Denial:
     body: bytes
 
 
-def denial(
-    shape: DenyShape, reason: Reason, dialect: Dialect, *, stream: bool
-) -> Denial:
+def denial(shape: DenyShape, reason: Reason, dialect: Dialect, *, stream: bool) -> Denial:
     """The answer for `reason`. The rule's shape applies to the policy's own "no"; a request that
     could not be read or judged gets a plain HTTP error, since a refusal would be a lie.
     """
@@ -62,9 +60,7 @@ def denial(
     if shape is DenyShape.REFUSAL_200 and status == _FORBIDDEN:
         refuse = dialect.refuse_stream if stream else dialect.refuse
         if refuse is not None:
-            headers["content-type"] = (
-                "text/event-stream" if stream else "application/json"
-            )
+            headers["content-type"] = "text/event-stream" if stream else "application/json"
             return Denial(200, headers, refuse(f"{_MESSAGE} ({reason.value})"))
     if shape is DenyShape.CONTENT_FILTER_400:
         status = 400 if status == _FORBIDDEN else status

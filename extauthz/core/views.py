@@ -39,9 +39,7 @@ _FOLD: Final = str.maketrans(_LOOKALIKES) | dict.fromkeys(_INVISIBLE, "")
 
 def _combining_marks() -> NDArray[np.uint8]:
     """Table over code points below 0x1E95B, the last that has a combining class, plus one."""
-    return np.array(
-        [unicodedata.combining(chr(c)) > 0 for c in range(0x1E95B)], dtype=np.uint8
-    )
+    return np.array([unicodedata.combining(chr(c)) > 0 for c in range(0x1E95B)], dtype=np.uint8)
 
 
 _MARKS: Final = _combining_marks()

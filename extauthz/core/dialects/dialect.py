@@ -20,11 +20,7 @@ class ByMember:
     def of(self, value: object) -> Provenance | None:
         """Provenance of one JSON object."""
         name = value.get(self.member) if isinstance(value, dict) else None
-        return (
-            self.values.get(name, self.otherwise)
-            if isinstance(name, str)
-            else self.otherwise
-        )
+        return self.values.get(name, self.otherwise) if isinstance(name, str) else self.otherwise
 
 
 Label = Provenance | ByMember

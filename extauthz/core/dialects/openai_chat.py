@@ -42,9 +42,7 @@ def _refuse_stream(text: str) -> bytes:
         "finish_reason": None,
     }
     end = {"index": 0, "delta": {}, "finish_reason": "content_filter"}
-    chunks = [
-        event(_envelope("chat.completion.chunk", [choice])) for choice in (said, end)
-    ]
+    chunks = [event(_envelope("chat.completion.chunk", [choice])) for choice in (said, end)]
     return b"".join([*chunks, b"data: [DONE]\n\n"])
 
 

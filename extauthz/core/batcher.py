@@ -1,0 +1,243 @@
+"""Which windows go into the next model call. No thread, no clock, no model: `now` is an argument.
+
+There is no waiting window: a batch is whatever stands in the queue when the model is free, earliest
+deadline first. A job may be spread over several batches, so a long document never blocks a short
+question, and a window that nobody waits for any more is dropped unexecuted.
+"""
+
+import heapq
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Final
+
+import numpy as np
+from extauthz_kernels import pack_windows, worst_windows
+from numpy.typing import NDArray
+
+from extauthz.core.cancellation import Cancellation
+from extauthz.core.reasons import Failure
+
+#: Weight of the newest batch in the running cost per token: settles within some ten batches.
+_NEWEST: Final = 0.2
+#: Queue entries looked at for one batch; bounds the work of `take` whatever the queue holds.
+_LOOK_AHEAD: Final = 512
+#: Windows may share a batch when the longer is at most twice the shorter plus this many tokens:
+#: padding a short question to a document's length would cost more than a second batch.
+_ALIKE_TOKENS: Final = 16
+
+
+@dataclass(eq=False, slots=True)
+class Job:
+    """The windows of one request, and what is known of them so far.
+
+    Attributes:
+        windows: token ids with the model's special tokens, each (length,) int32.
+        owners: for each window, the index of its text.
+        deadline: instant in seconds after which the answer is worthless.
+        cancellation: set when nobody waits any more.
+        scores: (texts,) float64, the worst window so far; -1 before the first.
+        failure: why there will be no scores, once that is known.
+    """
+
+    windows: Sequence[NDArray[np.int32]]
+    owners: Sequence[int]
+    deadline: float
+    cancellation: Cancellation
+    scores: NDArray[np.float64] = field(init=False)
+    pending: int = field(init=False)
+    failure: Failure | None = None
+
+    def __post_init__(self) -> None:
+        """Nothing is scored yet."""
+        self.scores = np.full(max(self.owners, default=-1) + 1, -1.0)
+        self.pending = len(self.windows)
+
+    @property
+    def done(self) -> bool:
+        """Whether the job needs the model no more."""
+        return self.pending == 0 or self.failure is not None
+
+    @property
+    def tokens(self) -> int:
+        """Tokens over all windows."""
+        return sum(map(len, self.windows))
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One window of a job. Entries that must run `alone` were in a batch that failed."""
+
+    job: Job
+    index: int
+    alone: bool = False
+
+    @property
+    def length(self) -> int:
+        """Tokens of the window."""
+        return len(self.job.windows[self.index])
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The windows of one model call."""
+
+    entries: tuple[Entry, ...]
+
+    @property
+    def padded_tokens(self) -> int:
+        """What the call costs: rows times the longest row."""
+        return max(entry.length for entry in self.entries) * len(self.entries)
+
+    def pack(self, pad_id: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """`input_ids` and `attention_mask`, both (rows, longest) int64."""
+        rows = [entry.job.windows[entry.index] for entry in self.entries]
+        offsets = np.zeros(len(rows) + 1, np.int64)
+        np.cumsum([len(row) for row in rows], out=offsets[1:])
+        input_ids = np.empty((len(rows), max(map(len, rows))), np.int64)
+        attention_mask = np.empty_like(input_ids)
+        pack_windows(np.concatenate(rows), offsets, pad_id, input_ids, attention_mask)
+        return input_ids, attention_mask
+
+
+class Batcher:
+    """Queue and admission. Every job that was offered and accepted is returned exactly once."""
+
+    def __init__(
+        self, max_batch_tokens: int, max_queue_tokens: int, seconds_per_token: float
+    ) -> None:
+        """An empty queue.
+
+        Args:
+            max_batch_tokens: bound on rows x longest row of one model call. A single window
+                may exceed it, alone.
+            max_queue_tokens: bound on the tokens that wait.
+            seconds_per_token: cost of a padded token as measured at warm-up.
+        """
+        self.max_batch_tokens = max_batch_tokens
+        self.max_queue_tokens = max_queue_tokens
+        self.seconds_per_token = seconds_per_token
+        self.queued_tokens = 0
+        self._queue: list[tuple[float, int, Entry]] = []
+        self._order = count()
+        self._busy_until = -math.inf
+
+    def offer(self, job: Job, now: float) -> Failure | None:
+        """Queue a job, or say at once why it would be in vain: OVERLOADED, DEADLINE_EXCEEDED."""
+        if job.deadline <= now:
+            return Failure.DEADLINE_EXCEEDED
+        tokens = job.tokens
+        if self.queued_tokens + tokens > self.max_queue_tokens:
+            return Failure.OVERLOADED
+        if self.finish_estimate(tokens, job.deadline, now) > job.deadline:
+            return Failure.OVERLOADED
+        for index in range(len(job.windows)):
+            self._push(Entry(job, index))
+        return None
+
+    def finish_estimate(self, tokens: int, deadline: float, now: float) -> float:
+        """When `tokens` more tokens with this deadline would be done; those due later wait."""
+        ahead = sum(entry.length for due, _, entry in self._queue if due <= deadline)
+        return max(now, self._busy_until) + (ahead + tokens) * self.seconds_per_token
+
+    def take(self, now: float) -> tuple[Batch | None, list[Job]]:
+        """The next batch, and the jobs dropped on the way: expired ones and cancelled ones."""
+        dropped: list[Job] = []
+        chosen: list[Entry] = []
+        skipped: list[Entry] = []
+        shortest = longest = 0
+        for _ in range(_LOOK_AHEAD):
+            if not self._queue or (chosen and chosen[0].alone):
+                break
+            entry = self._pop()
+            if entry.job.done:
+                continue
+            if failure := _stale(entry.job, now):
+                entry.job.failure = failure
+                dropped.append(entry.job)
+                continue
+            low = min(shortest, entry.length) if chosen else entry.length
+            high = max(longest, entry.length)
+            if chosen and not self._fits(entry, low, high, len(chosen) + 1):
+                skipped.append(entry)
+                continue
+            chosen.append(entry)
+            shortest, longest = low, high
+            if longest * (len(chosen) + 1) > self.max_batch_tokens:
+                break
+        for entry in skipped:
+            self._push(entry)
+        if not chosen:
+            return None, dropped
+        batch = Batch(tuple(chosen))
+        self._busy_until = now + batch.padded_tokens * self.seconds_per_token
+        return batch, dropped
+
+    def finish(
+        self,
+        batch: Batch,
+        logits: NDArray[np.float32],
+        malicious: NDArray[np.uint8],
+        seconds: float,
+    ) -> list[Job]:
+        """Take in the logits of a batch, (rows, labels) float32; returns the jobs now complete.
+
+        A job with a non-finite score has failed with MODEL_FAULT; its batch-mates have not.
+        """
+        self._busy_until = -math.inf
+        measured = seconds / batch.padded_tokens
+        self.seconds_per_token += _NEWEST * (measured - self.seconds_per_token)
+        scores = np.full(len(batch.entries), -1.0)
+        worst_windows(logits, malicious, np.arange(len(batch.entries)), scores)
+        complete: list[Job] = []
+        for entry, score in zip(batch.entries, scores.tolist(), strict=True):
+            job = entry.job
+            if job.done:
+                continue
+            job.pending -= 1
+            if not math.isfinite(score):
+                job.failure = Failure.MODEL_FAULT
+            text = job.owners[entry.index]
+            job.scores[text] = max(job.scores[text], score)
+            if job.done:
+                complete.append(job)
+        return complete
+
+    def fault(self, batch: Batch) -> list[Job]:
+        """The model raised. Rows are tried again one by one, so that only the poison one fails.
+
+        Returns the jobs that have failed for good: those of a batch of one row.
+        """
+        self._busy_until = -math.inf
+        if len(batch.entries) > 1:
+            for entry in batch.entries:
+                self._push(Entry(entry.job, entry.index, alone=True))
+            return []
+        job = batch.entries[0].job
+        if job.done:
+            return []
+        job.failure = Failure.MODEL_FAULT
+        return [job]
+
+    def _fits(self, entry: Entry, shortest: int, longest: int, rows: int) -> bool:
+        return (
+            not entry.alone
+            and longest * rows <= self.max_batch_tokens
+            and longest <= 2 * shortest + _ALIKE_TOKENS
+        )
+
+    def _push(self, entry: Entry) -> None:
+        self.queued_tokens += entry.length
+        heapq.heappush(self._queue, (entry.job.deadline, next(self._order), entry))
+
+    def _pop(self) -> Entry:
+        entry = heapq.heappop(self._queue)[2]
+        self.queued_tokens -= entry.length
+        return entry
+
+
+def _stale(job: Job, now: float) -> Failure | None:
+    if job.cancellation.cancelled:
+        return Failure.CANCELLED
+    return Failure.DEADLINE_EXCEEDED if job.deadline <= now else None

@@ -1,0 +1,1 @@
+"""The classifier: a verified model directory, its tokenizer, its session, and what feeds them."""

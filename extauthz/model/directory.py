@@ -1,0 +1,220 @@
+"""A model directory: what must be in it, what it says of itself, and that it is what it says.
+
+Our own directories hold `guard.json`, which names window, overlap, thresholds, malicious labels
+and the SHA-256 of every other file. A folder in the Hugging Face layout works without one.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeVar
+
+import msgspec
+
+from extauthz.core.call import Provenance
+
+#: Positions in use: DeBERTa's relative buckets mean nothing beyond 512, and a longer window
+#: dilutes a short attack.
+_LONGEST_WINDOW: Final = 512
+#: A run of up to 64 tokens lies whole in one window.
+_OVERLAP: Final = 64
+#: The usual meaning of a two-class score; a directory with guard.json states measured ones.
+_UNCALIBRATED_THRESHOLD: Final = 0.5
+_ONNX_NAMES: Final = ("model.onnx", "model_quantized.onnx", "model_int8.onnx")
+#: Label names of published guards. A set in which any label is in neither list is refused.
+_BENIGN: Final = frozenset({"benign", "safe", "legit", "negative"})
+_MALICIOUS: Final = frozenset(
+    {
+        "injection",
+        "malicious",
+        "jailbreak",
+        "unsafe",
+        "attack",
+        "prompt_injection",
+        "positive",
+    }
+)
+
+
+_T = TypeVar("_T")
+
+
+class ModelError(Exception):
+    """A model directory that cannot be served. Says which file and what was expected."""
+
+
+class _GuardFile(msgspec.Struct, forbid_unknown_fields=True):
+    format: int
+    name: str
+    version: str
+    window: int
+    overlap: int
+    malicious_labels: list[str]
+    thresholds: dict[Provenance, float]
+    batch_invariant: bool
+    training_data: str
+    sha256: dict[str, str]
+
+
+class _ConfigFile(msgspec.Struct):
+    """The members of a Hugging Face `config.json` that matter here; it has many others."""
+
+    model_type: str = ""
+    id2label: dict[str, str] = {}
+    max_position_embeddings: int = _LONGEST_WINDOW
+    pad_token_id: int | None = 0
+    malicious_labels: list[str] = []
+
+
+@dataclass(frozen=True, slots=True)
+class ModelDirectory:
+    """A directory that passed every check.
+
+    Attributes:
+        digest: SHA-256 over the digests of all files that shape a score, hex.
+        labels: label names in the order of the logits.
+        malicious: for each label, whether its probability counts.
+        window: tokens of a window, special tokens included.
+        overlap: tokens that neighbouring windows share.
+        batch_invariant: whether a score was measured not to depend on its batch-mates. Windows of
+            a model for which that is unknown are run one at a time.
+    """
+
+    path: Path
+    name: str
+    version: str
+    digest: str
+    onnx: Path
+    tokenizer: Path
+    labels: tuple[str, ...]
+    malicious: tuple[bool, ...]
+    window: int
+    overlap: int
+    pad_id: int
+    thresholds: Mapping[Provenance, float]
+    batch_invariant: bool
+
+
+def load(path: Path) -> ModelDirectory:
+    """Read and verify a model directory. Raises ModelError."""
+    onnx = _find_onnx(path)
+    tokenizer = _require(path / "tokenizer.json", onnx.parent / "tokenizer.json")
+    config_path = _require(path / "config.json", onnx.parent / "config.json")
+    config = _decode(config_path, _ConfigFile)
+    digests = {file.name: _sha256(file) for file in _files(onnx, tokenizer, config_path)}
+    guard_path = path / "guard.json"
+    guard = _decode(guard_path, _GuardFile) if guard_path.exists() else _defaults(path, config)
+    if guard_path.exists():
+        _verify(guard_path, guard, digests)
+    labels = tuple(config.id2label[key] for key in sorted(config.id2label, key=int))
+    summary = repr((sorted(digests.items()), msgspec.json.encode(guard, order="sorted")))
+    return ModelDirectory(
+        path=path,
+        name=guard.name,
+        version=guard.version,
+        digest=hashlib.sha256(summary.encode()).hexdigest(),
+        onnx=onnx,
+        tokenizer=tokenizer,
+        labels=labels,
+        malicious=_malicious(config_path, labels, guard.malicious_labels),
+        window=guard.window,
+        overlap=guard.overlap,
+        pad_id=config.pad_token_id or 0,
+        thresholds={p: guard.thresholds.get(p, _UNCALIBRATED_THRESHOLD) for p in Provenance},
+        batch_invariant=guard.batch_invariant,
+    )
+
+
+def _find_onnx(path: Path) -> Path:
+    candidates = [path / sub / name for name in _ONNX_NAMES for sub in ("", "onnx")]
+    return _require(*candidates)
+
+
+def _require(*candidates: Path) -> Path:
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    names = " or ".join(sorted({candidate.name for candidate in candidates}))
+    msg = f"{candidates[0].parent}: expected {names} here or under onnx/, found neither"
+    raise ModelError(msg)
+
+
+def _files(onnx: Path, tokenizer: Path, config: Path) -> list[Path]:
+    weights = onnx.with_name(onnx.name + "_data")  # external data of graphs above 2 GB
+    return [onnx, tokenizer, config, *([weights] if weights.is_file() else [])]
+
+
+def _decode(path: Path, kind: type[_T]) -> _T:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        msg = f"{path}: {error}"
+        raise ModelError(msg) from error
+
+
+def _defaults(path: Path, config: _ConfigFile) -> _GuardFile:
+    """What a drop-in folder gets. Its thresholds are uncalibrated: set them in the policy."""
+    window = min(config.max_position_embeddings, _LONGEST_WINDOW)
+    return _GuardFile(
+        format=1,
+        name=path.resolve().name,
+        version="",
+        window=window,
+        overlap=min(_OVERLAP, window // 4),
+        malicious_labels=config.malicious_labels,
+        thresholds={},
+        batch_invariant=False,
+        training_data="",
+        sha256={},
+    )
+
+
+def _verify(path: Path, guard: _GuardFile, digests: Mapping[str, str]) -> None:
+    if guard.format != 1:
+        msg = f"{path}: format {guard.format} is not known here, expected 1"
+        raise ModelError(msg)
+    for name, digest in digests.items():
+        if guard.sha256.get(name) != digest:
+            msg = f"{path}: {name} has SHA-256 {digest}, expected {guard.sha256.get(name)}"
+            raise ModelError(msg)
+    if not 0 <= guard.overlap < guard.window - 2 <= _LONGEST_WINDOW:
+        msg = f"{path}: expected 0 <= overlap < window - 2 <= {_LONGEST_WINDOW}"
+        raise ModelError(msg)
+    if not all(0 < threshold <= 1 for threshold in guard.thresholds.values()):
+        msg = f"{path}: expected thresholds in (0, 1]"
+        raise ModelError(msg)
+
+
+def _malicious(path: Path, labels: tuple[str, ...], named: list[str]) -> tuple[bool, ...]:
+    """Which labels count. A single label is a single logit: the probability of an attack."""
+    if not 1 <= len(labels) <= 3:
+        msg = f"{path}: id2label has {len(labels)} labels, expected 1 to 3"
+        raise ModelError(msg)
+    if unknown := set(named) - set(labels):
+        msg = f"{path}: malicious_labels names {sorted(unknown)}, id2label has {list(labels)}"
+        raise ModelError(msg)
+    if len(labels) == 1:
+        return (True,)
+    if named:
+        return tuple(label in named for label in labels)
+    known = [label.lower() in _MALICIOUS for label in labels]
+    if (
+        not any(known)
+        or all(known)
+        or any(
+            not bad and label.lower() not in _BENIGN
+            for label, bad in zip(labels, known, strict=True)
+        )
+    ):
+        msg = (
+            f"{path}: cannot tell which of the labels {list(labels)} is the attack; "
+            'add "malicious_labels": [...] to this file'
+        )
+        raise ModelError(msg)
+    return tuple(known)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,210 @@
+"""The motion around the batcher: event loop on one side, one inference thread on the other.
+
+The batcher is touched by the event loop only; the thread gets a batch and returns logits. One
+batch is in flight at a time, so the next one forms as late as possible.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from extauthz.core.batcher import Batch, Batcher, Job
+from extauthz.core.cancellation import Cancellation
+from extauthz.core.reasons import Failure
+from extauthz.model.directory import ModelDirectory, ModelError
+from extauthz.model.session import Session
+from extauthz.model.tokenizer import WindowTokenizer
+
+_log: Final = logging.getLogger(__name__)
+
+#: Texts longer than this together are tokenized off the event loop (8 KB cost about 2 ms).
+_INLINE_CHARS: Final = 4_096
+#: Padded tokens of one model call. A CPU gains nothing from large batches, and a call cannot be
+#: interrupted; a GPU needs them.
+BATCH_TOKENS: Final = {"cpu": 1_024, "cuda": 32_768}
+#: Tokens that may wait, in batches: more could not finish within any sensible deadline.
+_QUEUED_BATCHES: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class TextScore:
+    """The worst window of one text: a probability, over so many windows of so many tokens."""
+
+    score: float
+    windows: int
+    tokens: int
+
+
+Scores = tuple[TextScore, ...]
+
+
+class RunsModel(Protocol):
+    """What the scorer needs of a session."""
+
+    def run(
+        self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """Logits of a batch, (rows, labels) float32."""
+
+
+class Scorer:
+    """Scores texts, batched with everyone else's."""
+
+    def __init__(self, directory: ModelDirectory, session: RunsModel, batcher: Batcher) -> None:
+        """Wire up; nothing runs until the first text."""
+        self.directory: Final = directory
+        self._tokenizer: Final = WindowTokenizer(
+            directory.tokenizer, directory.window, directory.overlap
+        )
+        self._session: Final = session
+        self._malicious: Final = np.array(directory.malicious, np.uint8)
+        self._batcher: Final = batcher
+        self._waiting: Final[dict[Job, asyncio.Future[None]]] = {}
+        self._inference: Final = ThreadPoolExecutor(1, "inference")
+        self._tokenizing: Final = ThreadPoolExecutor(1, "tokenizer")
+        self._running = False
+
+    @property
+    def queued_tokens(self) -> int:
+        """Tokens that wait for the model."""
+        return self._batcher.queued_tokens
+
+    async def score(
+        self, texts: Sequence[str], max_tokens: int, deadline: float, cancellation: Cancellation
+    ) -> Scores | Failure:
+        """The worst score of each text.
+
+        Fails with TOO_MANY_TOKENS (over all texts), OVERLOADED, DEADLINE_EXCEEDED, CANCELLED or
+        MODEL_FAULT. `deadline` is an instant of the event loop's clock.
+        """
+        if not texts:
+            return ()
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout_at(deadline):
+                if sum(map(len, texts)) <= _INLINE_CHARS:
+                    cut = self._cut(texts, max_tokens)
+                else:
+                    cut = await loop.run_in_executor(self._tokenizing, self._cut, texts, max_tokens)
+                if cut is None:
+                    return Failure.TOO_MANY_TOKENS
+                windows, owners, tokens = cut
+                job = Job(windows, owners, deadline, cancellation)
+                if failure := self._batcher.offer(job, loop.time()):
+                    return failure
+                await self._completion(job)
+        except TimeoutError:
+            return Failure.DEADLINE_EXCEEDED
+        if job.failure is not None:
+            return job.failure
+        counts = np.bincount(owners, minlength=len(texts)).tolist()
+        return tuple(map(TextScore, job.scores.tolist(), counts, tokens))
+
+    async def _completion(self, job: Job) -> None:
+        done = asyncio.get_running_loop().create_future()
+        self._waiting[job] = done
+        try:
+            self._pump()
+            await done
+        finally:
+            self._waiting.pop(job, None)
+            if not job.done:
+                job.failure = Failure.DEADLINE_EXCEEDED  # its windows leave the queue unexecuted
+
+    def _cut(
+        self, texts: Sequence[str], max_tokens: int
+    ) -> tuple[list[NDArray[np.int32]], list[int], list[int]] | None:
+        """Windows of all texts, the text each is of, and the tokens of each text."""
+        windows: list[NDArray[np.int32]] = []
+        owners: list[int] = []
+        tokens: list[int] = []
+        for index, text in enumerate(texts):
+            cut = self._tokenizer.windows(text, max_tokens - sum(tokens))
+            if cut is None:
+                return None
+            windows += cut[0]
+            owners += [index] * len(cut[0])
+            tokens.append(cut[1])
+        return windows, owners, tokens
+
+    def _pump(self) -> None:
+        """Start the next batch if the model is free."""
+        if self._running:
+            return
+        loop = asyncio.get_running_loop()
+        batch, dropped = self._batcher.take(loop.time())
+        self._resolve(dropped)
+        if batch is None:
+            return
+        self._running = True
+        call = loop.run_in_executor(self._inference, self._infer, batch)
+        call.add_done_callback(lambda finished: self._finished(batch, finished))
+
+    def _infer(self, batch: Batch) -> tuple[NDArray[np.float32], float]:
+        """On the inference thread: logits, and the seconds they took."""
+        start = time.perf_counter()
+        logits = self._session.run(*batch.pack(self.directory.pad_id))
+        return logits, time.perf_counter() - start
+
+    def _finished(
+        self, batch: Batch, call: asyncio.Future[tuple[NDArray[np.float32], float]]
+    ) -> None:
+        self._running = False
+        if error := call.exception():
+            _log.error("model call failed: %s", type(error).__name__)
+            self._resolve(self._batcher.fault(batch))
+        else:
+            logits, seconds = call.result()
+            self._resolve(self._batcher.finish(batch, logits, self._malicious, seconds))
+        self._pump()
+
+    def _resolve(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            done = self._waiting.get(job)
+            if done is not None and not done.done():
+                done.set_result(None)
+
+    def close(self) -> None:
+        """Stop the threads. What still waits is not answered: drain first."""
+        self._inference.shutdown(wait=True, cancel_futures=True)
+        self._tokenizing.shutdown(wait=True, cancel_futures=True)
+
+
+def open_scorer(directory: ModelDirectory, session: Session) -> Scorer:
+    """Warm the model up, measure what a token costs, and return a scorer that is ready.
+
+    Raises ModelError when the model does not give finite logits for a harmless text.
+    """
+    seconds_per_token = _warm_up(directory, session)
+    batch_tokens = BATCH_TOKENS[session.device] if directory.batch_invariant else 1
+    batcher = Batcher(
+        batch_tokens, _QUEUED_BATCHES * BATCH_TOKENS[session.device], seconds_per_token
+    )
+    return Scorer(directory, session, batcher)
+
+
+def _warm_up(directory: ModelDirectory, session: Session) -> float:
+    """Run every shape class once, then measure one full window. Seconds per token."""
+    tokenizer = WindowTokenizer(directory.tokenizer, directory.window, directory.overlap)
+    cut = tokenizer.windows("the quick brown fox " * directory.window, 10 * directory.window)
+    if cut is None:
+        msg = f"{directory.tokenizer}: more than ten tokens for each English word"
+        raise ModelError(msg)
+    full = cut[0][0]
+    seconds = 0.0
+    for length in (16, len(full) // 2, len(full), len(full)):
+        ids = full[None, :length].astype(np.int64)
+        start = time.perf_counter()
+        logits = session.run(ids, np.ones_like(ids))
+        seconds = time.perf_counter() - start
+        if not np.isfinite(logits).all():
+            msg = f"{directory.onnx}: logits of a harmless text are not finite"
+            raise ModelError(msg)
+    return seconds / len(full)

@@ -1,0 +1,75 @@
+"""ONNX Runtime, fed with one padded batch at a time."""
+
+from typing import Any, Final, Literal
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from extauthz.model.directory import ModelDirectory, ModelError
+
+Device = Literal["auto", "cpu", "cuda"]
+
+_KNOWN_INPUTS: Final = frozenset({"input_ids", "attention_mask", "token_type_ids"})
+
+
+class Session:
+    """A loaded model. `run` is called from one thread only."""
+
+    def __init__(self, directory: ModelDirectory, device: Device, threads: int) -> None:
+        """Load the graph on `device`. Raises ModelError when it is not a classifier we can feed.
+
+        Args:
+            directory: a verified model directory.
+            device: `auto` takes CUDA when onnxruntime-gpu and a device are there.
+            threads: CPU threads for one run.
+        """
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        providers = _providers(device)
+        try:
+            self._session = ort.InferenceSession(str(directory.onnx), options, providers=providers)
+        except Exception as error:
+            msg = f"{directory.onnx}: ONNX Runtime refuses it: {type(error).__name__}"
+            raise ModelError(msg) from error
+        self._inputs: Final = frozenset(item.name for item in self._session.get_inputs())
+        self._labels: Final = len(directory.labels)
+        if "input_ids" not in self._inputs or not self._inputs <= _KNOWN_INPUTS:
+            msg = (
+                f"{directory.onnx}: inputs {sorted(self._inputs)}, expected {sorted(_KNOWN_INPUTS)}"
+            )
+            raise ModelError(msg)
+
+    @property
+    def device(self) -> str:
+        """Where it runs: `cpu` or `cuda`."""
+        used = self._session.get_providers()[0]
+        return "cuda" if used == "CUDAExecutionProvider" else "cpu"
+
+    def run(
+        self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """Logits, (rows, labels) float32. Raises whatever the runtime raises on a poison row."""
+        feed = {"input_ids": input_ids, "attention_mask": attention_mask}
+        if "token_type_ids" in self._inputs:
+            feed["token_type_ids"] = np.zeros_like(input_ids)
+        feed = {name: value for name, value in feed.items() if name in self._inputs}
+        output: Any = self._session.run(None, feed)[0]
+        logits = np.ascontiguousarray(output, np.float32)
+        if logits.shape != (len(input_ids), self._labels):
+            msg = f"logits of shape {logits.shape}, expected {(len(input_ids), self._labels)}"
+            raise ModelError(msg)
+        return logits
+
+
+def _providers(device: Device) -> list[str]:
+    if device == "cpu":
+        return ["CPUExecutionProvider"]
+    if "CUDAExecutionProvider" in ort.get_available_providers():
+        return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    if device == "cuda":
+        msg = "device cuda: this onnxruntime has no CUDA provider; install extauthz[gpu]"
+        raise ModelError(msg)
+    return ["CPUExecutionProvider"]

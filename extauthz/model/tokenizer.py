@@ -1,0 +1,55 @@
+"""Text into token ids, and ids into windows the model can read."""
+
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from extauthz.core.windows import pieces, spans
+
+
+class WindowTokenizer:
+    """Cuts any text into windows with the model's own special tokens around each.
+
+    Special tokens in the text are text: `[SEP]` from a client never ends a segment.
+    """
+
+    def __init__(self, path: Path, window: int, overlap: int) -> None:
+        """Load `tokenizer.json`. Its truncation and padding settings are ignored: nothing is cut."""
+        tokenizer = Tokenizer.from_file(str(path))
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        self._tokenizer: Final = tokenizer
+        self._prefix, self._suffix = _special_tokens(tokenizer)
+        tokenizer.encode_special_tokens = True
+        self._size = window - len(self._prefix) - len(self._suffix)
+        self._overlap = overlap
+
+    def windows(self, text: str, max_tokens: int) -> tuple[list[NDArray[np.int32]], int] | None:
+        """Windows of `text`, each (length,) int32, and how many tokens it has.
+
+        None as soon as there are more than `max_tokens`: the rest is not even tokenized.
+        """
+        ids: list[int] = []
+        for piece in pieces(text):
+            ids += self._tokenizer.encode(piece, add_special_tokens=False).ids
+            if len(ids) > max_tokens:
+                return None
+        # Text of which nothing is left (control characters) is still one, empty, window.
+        cuts = spans(len(ids), self._size, self._overlap) or [(0, 0)]
+        flat = np.array(ids, np.int32)
+        windows = [np.concatenate([self._prefix, flat[a:b], self._suffix]) for a, b in cuts]
+        return windows, len(ids)
+
+
+def _special_tokens(
+    tokenizer: Tokenizer,
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """What the tokenizer puts before and after a text."""
+    bare = tokenizer.encode("a", add_special_tokens=False).ids
+    full = tokenizer.encode("a", add_special_tokens=True).ids
+    before = next(i for i in range(len(full)) if full[i : i + len(bare)] == bare)
+    after = full[before + len(bare) :]
+    return np.array(full[:before], np.int32), np.array(after, np.int32)
