@@ -1,0 +1,1 @@
+"""Tests of the edge where protobuf is read and written."""
