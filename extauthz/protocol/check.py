@@ -1,0 +1,115 @@
+"""CheckRequest bytes to `Call`, and `Decision` to CheckResponse bytes.
+
+To Envoy an empty CheckResponse is an allow, and so is status 0 beside a denial. Responses are
+therefore built here and nowhere else, and an allow is written only for a decision that carries no
+denial and whose verdict says so.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from google.protobuf.message import DecodeError
+
+from extauthz.core.call import Call
+from extauthz.core.decision import Decision, Verdict
+from extauthz.core.reasons import Failure
+from extauthz.protocol._pb import check_pb2, core_pb2
+
+METHOD: Final = "/envoy.service.auth.v3.Authorization/Check"
+
+#: google.rpc.Code. Envoy looks only at whether it is 0.
+_OK, _PERMISSION_DENIED, _UNAVAILABLE = 0, 7, 14
+_ALLOWING: Final = frozenset({Verdict.ALLOW, Verdict.MUTATE})
+#: Header values that cannot split a response or start a new header.
+_PRINTABLE: Final = frozenset(map(chr, range(0x20, 0x7F)))
+
+#: What goes into dynamic metadata, beside the verdict.
+Metadata = Mapping[str, str | float | bool]
+
+
+def read(message: bytes) -> Call | Failure:
+    """What is asked. CHECK_MALFORMED when `message` is no CheckRequest about an HTTP request."""
+    try:
+        attributes = check_pb2.CheckRequest.FromString(message).attributes
+    except DecodeError:
+        return Failure.CHECK_MALFORMED
+    http = attributes.request.http
+    if not http.method or not http.path:
+        return Failure.CHECK_MALFORMED
+    return Call(
+        id=http.id,
+        method=http.method,
+        scheme=http.scheme,
+        host=http.host,
+        path=http.path,
+        headers=_headers(http),
+        # Envoy Gateway cannot ask for raw_body; bytes that were no UTF-8 are "!" in `body`.
+        body=http.raw_body or http.body.encode(),
+        principal=attributes.source.principal,
+        source=attributes.source.address.socket_address.address,
+        context=dict(attributes.context_extensions),
+    )
+
+
+def write(decision: Decision, metadata: Metadata) -> bytes:
+    """The answer. `metadata` goes to access logs and later filters, never to the client."""
+    if decision.verdict in _ALLOWING and decision.denial is None:
+        response = _allowed(decision)
+    else:
+        response = _denied(decision)
+    for key, value in metadata.items():
+        response.dynamic_metadata[key] = value
+    return response.SerializeToString()
+
+
+def _allowed(decision: Decision) -> check_pb2.CheckResponse:
+    change = decision.mutate
+    return check_pb2.CheckResponse(
+        status=core_pb2.Status(code=_OK),
+        ok_response=check_pb2.OkHttpResponse(
+            headers=_options(change.set_headers),
+            headers_to_remove=[*change.remove_headers, *decision.removed_headers],
+            response_headers_to_add=_options(change.response_headers),
+            query_parameters_to_set=[
+                core_pb2.QueryParameter(key=key, value=value)
+                for key, value in change.set_query.items()
+            ],
+            query_parameters_to_remove=change.remove_query,
+        ),
+    )
+
+
+def _denied(decision: Decision) -> check_pb2.CheckResponse:
+    denied = check_pb2.DeniedHttpResponse(status=core_pb2.HttpStatus(code=core_pb2.Forbidden))
+    if decision.denial is not None:
+        denied.status.code = core_pb2.StatusCode.ValueType(decision.denial.status)
+        denied.headers.extend(_options(decision.denial.headers))
+        denied.body = decision.denial.body.decode()
+    if decision.verdict is Verdict.ERROR:
+        status = core_pb2.Status(code=_UNAVAILABLE)
+        return check_pb2.CheckResponse(status=status, error_response=denied)
+    status = core_pb2.Status(code=_PERMISSION_DENIED)
+    return check_pb2.CheckResponse(status=status, denied_response=denied)
+
+
+def _options(headers: Mapping[str, str]) -> Iterable[core_pb2.HeaderValueOption]:
+    for key, value in headers.items():
+        if not _PRINTABLE.issuperset(value):
+            msg = f"header {key}: a value of ours must be printable ASCII"
+            raise ValueError(msg)
+        yield core_pb2.HeaderValueOption(
+            header=core_pb2.HeaderValue(key=key, value=value),
+            append_action=core_pb2.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD,
+        )
+
+
+def _headers(http: check_pb2.AttributeContext.HttpRequest) -> Mapping[str, str]:
+    """Lower-case names; repeated headers joined by a comma, as Envoy does in the map form."""
+    if http.headers:
+        return dict(http.headers)
+    joined: dict[str, str] = {}
+    for header in http.header_map.headers:
+        value = header.value or header.raw_value.decode("utf-8", "replace")
+        name = header.key.lower()
+        joined[name] = f"{joined[name]},{value}" if name in joined else value
+    return joined
