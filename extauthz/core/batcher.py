@@ -13,11 +13,11 @@ from itertools import count
 from typing import Final
 
 import numpy as np
-from extauthz_kernels import pack_windows, worst_windows
 from numpy.typing import NDArray
 
 from extauthz.core.cancellation import Cancellation
 from extauthz.core.reasons import Failure
+from extauthz_kernels import pack_windows, worst_windows
 
 #: Weight of the newest batch in the running cost per token: settles within some ten batches.
 _NEWEST: Final = 0.2

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from extauthz.core.body import Json
 from extauthz.core.call import Provenance, Segment
@@ -27,8 +27,7 @@ class Coverage:
         return self.scanned + sum(self.exempt.values()) == self.total
 
 
-@dataclass(frozen=True, slots=True)
-class Extraction:
+class Extraction(NamedTuple):
     """What was found in a body."""
 
     segments: tuple[Segment, ...]

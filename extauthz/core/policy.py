@@ -122,6 +122,12 @@ class Rule(_Spec, frozen=True):
     limits: Limits = Limits()
     mutate: Mutate | None = None
 
+    @property
+    def thresholds(self) -> dict[Provenance, float]:
+        """Thresholds that replace the model's own."""
+        detector = self.detect.prompt_injection
+        return detector.thresholds if detector else {}
+
 
 class Policy(_Spec, frozen=True):
     """Rules in order, and the default for calls that none of them is for.

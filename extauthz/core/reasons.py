@@ -23,7 +23,6 @@ class Failure(StrEnum):
     DEADLINE_EXCEEDED = "deadline_exceeded"
     CANCELLED = "cancelled"
     MODEL_FAULT = "model_fault"
-    NOT_READY = "not_ready"
 
     # A CheckRequest that is not one, or a bug of ours. Always denied.
     CHECK_MALFORMED = "check_malformed"
@@ -37,7 +36,6 @@ SERVER_FAILURES = frozenset(
         Failure.DEADLINE_EXCEEDED,
         Failure.CANCELLED,
         Failure.MODEL_FAULT,
-        Failure.NOT_READY,
     }
 )
 
@@ -66,6 +64,5 @@ class Reason(StrEnum):
     DEADLINE_EXCEEDED = "deadline_exceeded"
     CANCELLED = "cancelled"
     MODEL_FAULT = "model_fault"
-    NOT_READY = "not_ready"
     CHECK_MALFORMED = "check_malformed"
     INTERNAL_ERROR = "internal_error"

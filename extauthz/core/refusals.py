@@ -31,7 +31,6 @@ _STATUS: Final[Mapping[Reason, int]] = MappingProxyType(
         Reason.DEADLINE_EXCEEDED: 503,
         Reason.CANCELLED: 503,
         Reason.MODEL_FAULT: 503,
-        Reason.NOT_READY: 503,
         Reason.CHECK_MALFORMED: 500,
         Reason.INTERNAL_ERROR: 500,
     }
@@ -50,8 +49,10 @@ class Denial:
 
 
 def denial(shape: DenyShape, reason: Reason, dialect: Dialect, *, stream: bool) -> Denial:
-    """The answer for `reason`. The rule's shape applies to the policy's own "no"; a request that
-    could not be read or judged gets a plain HTTP error, since a refusal would be a lie.
+    """The answer for `reason`.
+
+    A request that could not be read or judged never gets the 200 shape: an assistant that
+    refuses would be a lie about what happened, and clients could not retry.
     """
     status = _STATUS.get(reason, _FORBIDDEN)
     headers = {"content-type": "application/json", "x-extauthz-reason": reason.value}

@@ -1,0 +1,167 @@
+"""One Check from top to bottom. Read `check` and `_decide` and you know what happens to a request."""
+
+import asyncio
+import logging
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from extauthz.core.body import read_body
+from extauthz.core.call import Call
+from extauthz.core.cancellation import Cancellation
+from extauthz.core.decision import Decision, Scored, Signals, decide
+from extauthz.core.dialects import dialect_for
+from extauthz.core.extract import extract
+from extauthz.core.path import canonical_path
+from extauthz.core.policy import Action, Policy, Rule
+from extauthz.core.reasons import Failure
+from extauthz.core.views import views
+from extauthz.model.directory import ModelDirectory
+from extauthz.model.scorer import Scores
+from extauthz.protocol import check as wire
+from extauthz.telemetry.observation import Observation
+
+_log: Final = logging.getLogger(__name__)
+
+#: Share of the caller's time that we use, so that our answer arrives before its timeout does.
+_DEADLINE_SHARE: Final = 0.8
+
+
+class ScoresTexts(Protocol):
+    """The classifier as the service sees it."""
+
+    @property
+    def directory(self) -> ModelDirectory:
+        """The model that is served."""
+
+    async def score(
+        self, texts: Sequence[str], max_tokens: int, deadline: float, cancellation: Cancellation
+    ) -> Scores | Failure:
+        """The worst score of each text, or why there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A decision with everything that led to it."""
+
+    call: Call
+    rule: Rule
+    signals: Signals
+    decision: Decision
+
+
+class Authorizer:
+    """Answers Checks under the policy it holds."""
+
+    def __init__(
+        self, policy: Policy, scorer: ScoresTexts, observe: Callable[[Observation], None]
+    ) -> None:
+        """`policy` may be replaced at any time by assignment: a check reads it once."""
+        self.policy = policy
+        self._scorer: Final = scorer
+        self._observe: Final = observe
+
+    async def check(self, message: bytes, deadline: float, cancellation: Cancellation) -> bytes:
+        """CheckRequest bytes in, CheckResponse bytes out. Never raises for a message it received.
+
+        Args:
+            message: a serialised CheckRequest.
+            deadline: instant of the event loop's clock at which the caller gives up.
+            cancellation: set by the transport when nobody waits any more.
+        """
+        loop = asyncio.get_running_loop()
+        arrived = loop.time()
+        allowed_s = _DEADLINE_SHARE * (deadline - arrived)
+        policy = self.policy
+        try:
+            outcome = await self.decide(
+                policy, wire.read(message), arrived + allowed_s, cancellation
+            )
+            answer = wire.write(outcome.decision, self._metadata(policy, outcome))
+        except Exception as bug:  # noqa: BLE001 - an RPC error would be an allow under failure_mode_allow
+            _report(bug)
+            outcome = _refuse(Call(), Failure.INTERNAL_ERROR)
+            answer = wire.write(outcome.decision, {})
+        seen = Observation(
+            outcome.call,
+            outcome.signals,
+            outcome.decision,
+            policy.digest,
+            self._scorer.directory.digest,
+            allowed_s,
+            loop.time() - arrived,
+        )
+        loop.call_soon(self._observe, seen)
+        return answer
+
+    async def decide(
+        self, policy: Policy, call: Call | Failure, deadline: float, cancellation: Cancellation
+    ) -> Outcome:
+        """The decision on a call. `extauthz explain` shows each step of this."""
+        if isinstance(call, Failure):
+            return _refuse(Call(), call)
+        path = canonical_path(call.path)
+        if isinstance(path, Failure):
+            return _refuse(call, path)
+        rule = policy.match(call, path)
+        if rule.action is Action.INSPECT:
+            signals = await self._inspect(rule, call, path, deadline, cancellation)
+        else:
+            signals = Signals(dialect=dialect_for(path))
+        return Outcome(call, rule, signals, decide(rule, signals, call.headers))
+
+    async def _inspect(
+        self, rule: Rule, call: Call, path: str, deadline: float, cancellation: Cancellation
+    ) -> Signals:
+        """The facts about the text of a request."""
+        dialect = dialect_for(path)
+        body = read_body(call, rule.limits.body_bytes)
+        if isinstance(body, Failure):
+            return Signals(failure=body, dialect=dialect)
+        stream = isinstance(body, dict) and body.get("stream") is True
+        segments, coverage = extract(body, dialect)
+        looks = [(segment, *view) for segment in segments for view in views(segment.text)]
+        texts = [text for _, _, text in looks]
+        scores = await self._scorer.score(texts, rule.limits.tokens, deadline, cancellation)
+        if isinstance(scores, Failure):
+            return Signals(failure=scores, coverage=coverage, dialect=dialect, stream=stream)
+        thresholds = dict(self._scorer.directory.thresholds) | rule.thresholds
+        scored = tuple(
+            Scored(
+                segment.provenance,
+                segment.pointer,
+                view,
+                score.windows,
+                score.score,
+                thresholds[segment.provenance],
+            )
+            for (segment, view, _), score in zip(looks, scores, strict=True)
+        )
+        tokens = sum(score.tokens for score in scores)
+        return Signals(None, scored, coverage, tokens, dialect, stream)
+
+    def _metadata(self, policy: Policy, outcome: Outcome) -> wire.Metadata:
+        decision, worst = outcome.decision, outcome.signals.worst
+        return {
+            "verdict": decision.verdict.value,
+            "reason": decision.reason.value,
+            "rule": decision.rule,
+            "shadowed": decision.shadowed.value if decision.shadowed else "none",
+            "score": round(worst.score, 4) if worst and worst.score == worst.score else -1.0,
+            "policy": policy.digest,
+            "model": self._scorer.directory.digest,
+        }
+
+
+def _refuse(call: Call, failure: Failure) -> Outcome:
+    """No rule could be found for the call, or there was a bug: denied, whatever the rules allow."""
+    rule, signals = Rule(), Signals(failure=failure)
+    return Outcome(call, rule, signals, decide(rule, signals, call.headers))
+
+
+def _report(bug: Exception) -> None:
+    """Where a bug is, without the exception's text: that may quote a prompt."""
+    frames = traceback.extract_tb(bug.__traceback__)
+    trace = " <- ".join(f"{frame.filename}:{frame.lineno}" for frame in reversed(frames))
+    _log.error("bug, answered with a denial: %s at %s", type(bug).__name__, trace)

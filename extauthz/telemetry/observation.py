@@ -1,0 +1,19 @@
+"""One finished check, as telemetry sees it."""
+
+from dataclasses import dataclass
+
+from extauthz.core.call import Call
+from extauthz.core.decision import Decision, Signals
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """A decision with the facts it rests on. Durations are in seconds."""
+
+    call: Call
+    signals: Signals
+    decision: Decision
+    policy_digest: str
+    model_digest: str
+    allowed_s: float
+    took_s: float

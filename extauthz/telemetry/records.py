@@ -1,0 +1,92 @@
+"""The decision record: one JSON line for each decision, for auditors.
+
+It holds digests, sizes, names from the policy and closed enums. It never holds a prompt, a header,
+a path, an identity in clear, or anything else a client could choose the text of.
+"""
+
+import hashlib
+import itertools
+import queue
+import threading
+from datetime import UTC, datetime
+from typing import Any, BinaryIO, Final
+
+import orjson
+
+from extauthz.telemetry.observation import Observation
+
+#: Records that may wait for a slow sink, some 5 MB; more are dropped, counted, and visible as
+#: gaps in `seq`.
+_MAX_WAITING: Final = 10_000
+_KNOWN_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+def record(seen: Observation, seq: int, at: datetime) -> dict[str, Any]:
+    """One decision as a flat JSON object. `at` is the time of the decision."""
+    call, signals, decision = seen.call, seen.signals, seen.decision
+    worst = signals.worst
+    return {
+        "ts": at.isoformat(timespec="milliseconds"),
+        "seq": seq,
+        "id": call.id,
+        "verdict": decision.verdict,
+        "reason": decision.reason,
+        "rule": decision.rule,
+        "shadowed": decision.shadowed,
+        "method": call.method if call.method in _KNOWN_METHODS else "other",
+        "principal_sha256": _digest(call.principal.encode()) if call.principal else None,
+        "dialect": signals.dialect.name,
+        "body_bytes": len(call.body),
+        "body_sha256": _digest(call.body),
+        "text_bytes": signals.coverage.total,
+        "scanned_bytes": signals.coverage.scanned,
+        "exempt_bytes": dict(signals.coverage.exempt),
+        "tokens": signals.tokens,
+        "windows": sum(scored.windows for scored in signals.scored),
+        "score": round(worst.score, 4) if worst else None,
+        "threshold": worst.threshold if worst else None,
+        "provenance": worst.provenance if worst else None,
+        "view": worst.view if worst else None,
+        "policy": seen.policy_digest,
+        "model": seen.model_digest,
+        "allowed_ms": round(seen.allowed_s * 1e3, 1),
+        "took_ms": round(seen.took_s * 1e3, 2),
+    }
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+class RecordWriter:
+    """Writes records on a thread of its own, so that a slow disk or pipe never delays a check."""
+
+    def __init__(self, sink: BinaryIO) -> None:
+        """Start writing to `sink`, which stays the caller's to close."""
+        self.dropped = 0
+        self._sink: Final = sink
+        self._sequence: Final = itertools.count(1)
+        self._waiting: Final[queue.Queue[tuple[Observation, int, datetime] | None]] = queue.Queue(
+            _MAX_WAITING
+        )
+        self._thread: Final = threading.Thread(target=self._write, name="records", daemon=True)
+        self._thread.start()
+
+    def observe(self, seen: Observation) -> None:
+        """Queue one record. Never blocks."""
+        try:
+            self._waiting.put_nowait((seen, next(self._sequence), datetime.now(UTC)))
+        except queue.Full:
+            self.dropped += 1
+
+    def close(self) -> None:
+        """Write what waits, then stop."""
+        self._waiting.put(None)
+        self._thread.join(timeout=5)
+
+    def _write(self) -> None:
+        while (item := self._waiting.get()) is not None:
+            self._sink.write(orjson.dumps(record(*item)) + b"\n")
+            if self._waiting.empty():
+                self._sink.flush()
+        self._sink.flush()
