@@ -24,6 +24,7 @@ class Session:
             device: `auto` takes CUDA when onnxruntime-gpu and a device are there.
             threads: CPU threads for one run.
         """
+        self.directory: Final = directory
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1

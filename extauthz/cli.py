@@ -1,0 +1,97 @@
+"""The `extauthz` command. Each subcommand imports only what it needs."""
+
+import argparse
+import asyncio
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from extauthz import __version__, settings
+from extauthz.model.directory import ModelError
+from extauthz.policy_file import PolicyError
+from extauthz.policy_file import load as load_policy
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one subcommand. Exit status: 0 done, 1 a check said no, 2 wrong input or settings."""
+    parser = argparse.ArgumentParser(
+        prog="extauthz", description="External authorization for LLM and AI endpoints behind Envoy."
+    )
+    parser.add_argument("--version", action="version", version=f"extauthz {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _declare(commands)
+    parsed = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    try:
+        status: int = parsed.run(parsed)
+    except (PolicyError, ModelError, ValueError, OSError) as error:
+        print(f"extauthz: {error}", file=sys.stderr)  # noqa: T201 - a command's answer
+        return 2
+    return status
+
+
+def _declare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    serve = commands.add_parser("serve", help="answer Envoy's checks")
+    settings.add_arguments(serve)
+    serve.set_defaults(run=_serve)
+
+    check = commands.add_parser("check-policy", help="say whether a policy file can be served")
+    check.add_argument("file", type=Path)
+    check.set_defaults(run=_check_policy)
+
+    explain = commands.add_parser("explain", help="show every step of one decision")
+    explain.add_argument("request", type=Path, help="an HTTP request (.http) or its JSON body")
+    explain.add_argument("--path", default="", help="request path, for a JSON body alone")
+    explain.add_argument("--policy", type=Path, default=settings.DEFAULT_POLICY)
+    explain.add_argument("--model", type=Path, default=settings.DEFAULT_MODEL)
+    explain.add_argument("--json", action="store_true", help="for machines; holds the text")
+    explain.set_defaults(run=_explain)
+
+    from extauthz.training import evaluate, train  # noqa: PLC0415 - never needed to serve
+
+    for name, module, text in (
+        ("train", train, "fine-tune and export a model directory"),
+        ("evaluate", evaluate, "measure a model directory on labelled data"),
+    ):
+        command = commands.add_parser(name, help=text)
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+
+    demo = commands.add_parser("demo", help="send sample requests through a real Envoy")
+    demo.add_argument("--keep", action="store_true", help="leave everything running")
+    demo.add_argument("--transport", choices=("h2corn", "grpcio"), default="h2corn")
+    demo.set_defaults(run=_demo)
+
+
+def _serve(parsed: argparse.Namespace) -> int:
+    from extauthz.server import serve  # noqa: PLC0415 - compiles the kernels, loads the runtime
+
+    serve(settings.read(parsed))
+    return 0
+
+
+def _check_policy(parsed: argparse.Namespace) -> int:
+    try:
+        policy = load_policy(parsed.file)
+    except PolicyError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return 1
+    names = ", ".join(rule.name for rule in (*policy.routes, policy.default))
+    print(f"{parsed.file}: good, sha256:{policy.digest}\nrules in order: {names}")  # noqa: T201
+    return 0
+
+
+def _explain(parsed: argparse.Namespace) -> int:
+    from extauthz import explain  # noqa: PLC0415 - loads the model
+
+    call = explain.read_request(parsed.request, parsed.path)
+    trace = asyncio.run(explain.explain(call, load_policy(parsed.policy), parsed.model))
+    print(explain.as_json(trace) if parsed.json else explain.as_text(trace))  # noqa: T201
+    return 0
+
+
+def _demo(parsed: argparse.Namespace) -> int:
+    from extauthz.demo import run  # noqa: PLC0415 - starts Envoy
+
+    return run(keep=parsed.keep, transport=parsed.transport)

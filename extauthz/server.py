@@ -1,0 +1,168 @@
+"""Composition root: load, warm up, bind, serve, reload, drain."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import uvloop
+
+from extauthz import __version__
+from extauthz.core.cancellation import Cancellation
+from extauthz.model import directory
+from extauthz.model.scorer import open_scorer
+from extauthz.model.session import Session
+from extauthz.policy_file import PolicyError
+from extauthz.policy_file import load as load_policy
+from extauthz.protocol import check, health
+from extauthz.service import Authorizer
+from extauthz.settings import Settings
+from extauthz.telemetry.admin import Admin
+from extauthz.telemetry.metrics import Metrics
+from extauthz.telemetry.observation import Observation
+from extauthz.telemetry.records import RecordWriter
+from extauthz.transport import Methods, Transport, grpcio, http2
+from extauthz.transport.options import ListenOptions
+
+_log: Final = logging.getLogger(__name__)
+
+#: How often the policy file is looked at. Kubernetes swaps a symlink when a ConfigMap changes, so
+#: the file is read and compared rather than its directory watched.
+_WATCH_S: Final = 1.0
+
+_START: Final[dict[str, Callable[[Methods, ListenOptions], Awaitable[Transport]]]] = {
+    "h2corn": http2.start,
+    "grpcio": grpcio.start,
+}
+
+
+class Server:
+    """A server with its model loaded. `run` serves until told to stop."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Load policy and model, and warm up. Raises PolicyError, ModelError or OSError."""
+        self._settings: Final = settings
+        self._metrics: Final = Metrics()
+        policy = load_policy(settings.policy)
+        self._metrics.serve_policy(policy.digest)
+        self._session: Final = Session(
+            directory.load(settings.model), settings.device, settings.model_threads
+        )
+        self._scorer: Final = open_scorer(self._session.directory, self._session)
+        self._sink: Final = _open_sink(settings.records)
+        self._records: Final = RecordWriter(self._sink)
+        self._authorizer: Final = Authorizer(policy, self._scorer, self._observe)
+        self._stopping: Final = asyncio.Event()
+        self._serving = False
+        self._gauges()
+
+    def stop(self) -> None:
+        """Begin to drain: answer NOT_SERVING, wait, send GOAWAY, finish what is in flight."""
+        self._stopping.set()
+
+    async def run(self, ready: Callable[[tuple[str, ...]], None]) -> None:
+        """Serve until `stop`. `ready` is called with the addresses once checks are answered."""
+        settings = self._settings
+        admin = (
+            Admin(settings.admin, self._metrics.registry, self._status) if settings.admin else None
+        )
+        methods = {check.METHOD: self._authorizer.check, health.METHOD: self._health}
+        transports: list[Transport] = []
+        watch = asyncio.create_task(self._watch_policy())
+        try:
+            for options in settings.listeners:
+                transports.append(await _START[settings.transport](methods, options))  # noqa: PERF401
+            self._serving = True
+            ready(tuple(address for one in transports for address in one.addresses))
+            await self._stopping.wait()
+            self._serving = False
+            # Envoy must see NOT_SERVING, and send its checks elsewhere, before connections close.
+            await asyncio.sleep(settings.drain_wait_s)
+        finally:
+            watch.cancel()
+            await asyncio.gather(*(one.drain(settings.drain_grace_s) for one in transports))
+            self._close(admin)
+
+    def reload(self) -> None:
+        """Serve the policy file as it is now, or keep the last good one and say why."""
+        try:
+            policy = load_policy(self._settings.policy)
+        except (PolicyError, OSError) as error:
+            self._metrics.policy_valid.set(0)
+            _log.error("policy not reloaded, the last good one stays: %s", error)
+            return
+        if policy.digest != self._authorizer.policy.digest:
+            self._authorizer.policy = policy
+            _log.info("policy %s loaded", policy.digest[:12])
+        self._metrics.serve_policy(policy.digest)
+
+    async def _watch_policy(self) -> None:
+        path = self._settings.policy
+        seen = _contents(path)
+        while True:
+            await asyncio.sleep(_WATCH_S)
+            now = _contents(path)
+            if now != seen:
+                seen = now
+                self.reload()
+
+    async def _health(self, message: bytes, _deadline: float, _unused: Cancellation) -> bytes:
+        return health.answer(message, serving=self._serving)
+
+    def _observe(self, seen: Observation) -> None:
+        self._metrics.observe(seen)
+        self._records.observe(seen)
+
+    def _gauges(self) -> None:
+        model = self._scorer.directory
+        self._metrics.model.labels(model.name, model.digest, self._session.device).set(1)
+        self._metrics.queued_tokens.set_function(lambda: self._scorer.queued_tokens)
+        self._metrics.records_dropped.set_function(lambda: self._records.dropped)
+
+    def _status(self) -> dict[str, str]:
+        model = self._scorer.directory
+        return {
+            "serving": "yes" if self._serving else "no",
+            "version": __version__,
+            "transport": self._settings.transport,
+            "policy": f"{self._settings.policy.name} sha256:{self._authorizer.policy.digest}",
+            "model": f"{model.name} {model.version} on {self._session.device}",
+            "model digest": f"sha256:{model.digest}",
+            "queued tokens": str(self._scorer.queued_tokens),
+        }
+
+    def _close(self, admin: Admin | None) -> None:
+        if admin is not None:
+            admin.close()
+        self._scorer.close()
+        self._records.close()
+        if self._sink is not sys.stdout.buffer:
+            self._sink.close()
+
+
+def serve(settings: Settings) -> None:
+    """Run a server until SIGTERM or SIGINT; SIGHUP reloads the policy."""
+
+    async def main() -> None:
+        server = Server(settings)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, server.stop)
+        loop.add_signal_handler(signal.SIGHUP, server.reload)
+        await server.run(lambda addresses: _log.info("serving on %s", ", ".join(addresses)))
+
+    uvloop.run(main())
+
+
+def _open_sink(records: str) -> BinaryIO:
+    return sys.stdout.buffer if records == "-" else Path(records).open("ab")
+
+
+def _contents(path: Path) -> bytes | None:
+    with contextlib.suppress(OSError):
+        return path.read_bytes()
+    return None
