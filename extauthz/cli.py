@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         status: int = parsed.run(parsed)
     except (PolicyError, ModelError, ValueError, OSError) as error:
-        print(f"extauthz: {error}", file=sys.stderr)  # noqa: T201 - a command's answer
+        print(f"extauthz: {error}", file=sys.stderr)
         return 2
     return status
 
@@ -48,7 +48,7 @@ def _declare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     explain.add_argument("--json", action="store_true", help="for machines; holds the text")
     explain.set_defaults(run=_explain)
 
-    from extauthz.training import evaluate, train  # noqa: PLC0415 - never needed to serve
+    from extauthz.training import evaluate, train
 
     for name, module, text in (
         ("train", train, "fine-tune and export a model directory"),
@@ -65,7 +65,7 @@ def _declare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 
 
 def _serve(parsed: argparse.Namespace) -> int:
-    from extauthz.server import serve  # noqa: PLC0415 - compiles the kernels, loads the runtime
+    from extauthz.server import serve
 
     serve(settings.read(parsed))
     return 0
@@ -75,23 +75,23 @@ def _check_policy(parsed: argparse.Namespace) -> int:
     try:
         policy = load_policy(parsed.file)
     except PolicyError as error:
-        print(error, file=sys.stderr)  # noqa: T201
+        print(error, file=sys.stderr)
         return 1
     names = ", ".join(rule.name for rule in (*policy.routes, policy.default))
-    print(f"{parsed.file}: good, sha256:{policy.digest}\nrules in order: {names}")  # noqa: T201
+    print(f"{parsed.file}: good, sha256:{policy.digest}\nrules in order: {names}")
     return 0
 
 
 def _explain(parsed: argparse.Namespace) -> int:
-    from extauthz import explain  # noqa: PLC0415 - loads the model
+    from extauthz import explain
 
     call = explain.read_request(parsed.request, parsed.path)
     trace = asyncio.run(explain.explain(call, load_policy(parsed.policy), parsed.model))
-    print(explain.as_json(trace) if parsed.json else explain.as_text(trace))  # noqa: T201
+    print(explain.as_json(trace) if parsed.json else explain.as_text(trace))
     return 0
 
 
 def _demo(parsed: argparse.Namespace) -> int:
-    from extauthz.demo import run  # noqa: PLC0415 - starts Envoy
+    from extauthz.demo import run
 
     return run(keep=parsed.keep, transport=parsed.transport)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, cast
 
-from extauthz.model.session import Device
+from extauthz.model import Device
 from extauthz.transport.options import (
     MAX_DEADLINE_S,
     MAX_MESSAGE_BYTES,

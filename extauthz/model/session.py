@@ -1,14 +1,13 @@
 """ONNX Runtime, fed with one padded batch at a time."""
 
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from extauthz.model import Device
 from extauthz.model.directory import ModelDirectory, ModelError
-
-Device = Literal["auto", "cpu", "cuda"]
 
 _KNOWN_INPUTS: Final = frozenset({"input_ids", "attention_mask", "token_type_ids"})
 

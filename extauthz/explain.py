@@ -1,0 +1,140 @@
+"""The whole trace of one decision, for the operator's own eyes: it shows the text of the request."""
+
+import asyncio
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from extauthz.core.body import read_body
+from extauthz.core.call import Call
+from extauthz.core.cancellation import Cancellation
+from extauthz.core.decision import Scored
+from extauthz.core.extract import extract
+from extauthz.core.policy import Action, Policy
+from extauthz.core.reasons import Failure
+from extauthz.core.views import views
+from extauthz.model import directory
+from extauthz.model.scorer import open_scorer
+from extauthz.model.session import Session
+from extauthz.service import Authorizer, Outcome
+
+#: Nobody waits but the operator.
+_PATIENCE_S: Final = 300.0
+_SHOWN_CHARS: Final = 72
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Trace:
+    """An outcome, with the text that each score belongs to."""
+
+    outcome: Outcome
+    texts: tuple[str, ...]
+    policy_digest: str
+    model: directory.ModelDirectory
+
+
+def read_request(path: Path, request_path: str) -> Call:
+    """A call from an HTTP/1.1 request as text, or from a JSON body and the path it is sent to.
+
+    Raises ValueError when the file is neither.
+    """
+    raw = path.read_bytes()
+    if path.suffix == ".json":
+        if not request_path:
+            msg = f"{path}: a body alone has no path, give it with --path"
+            raise ValueError(msg)
+        return Call(id="explain", method="POST", path=request_path, body=raw)
+    separator = b"\r\n\r\n" if b"\r\n\r\n" in raw else b"\n\n"
+    head, _, body = raw.partition(separator)
+    request, *lines = head.decode("latin-1").splitlines()
+    words = request.split(" ")
+    if len(words) != 3:
+        msg = f"{path}: expected METHOD PATH HTTP/1.1 in the first line, found {request!r}"
+        raise ValueError(msg)
+    pairs = [line.partition(":") for line in lines if line]
+    headers = {name.strip().lower(): value.strip() for name, _, value in pairs}
+    return Call(
+        id="explain",
+        method=words[0],
+        host=headers.get("host", ""),
+        path=request_path or words[1],
+        headers=headers,
+        body=body,
+    )
+
+
+async def explain(call: Call, policy: Policy, model: Path) -> Trace:
+    """Decide on `call` exactly as the server would, without a deadline."""
+    session = Session(directory.load(model), "cpu", threads=1)
+    scorer = open_scorer(session.directory, session)
+    authorizer = Authorizer(policy, scorer, lambda _: None)
+    deadline = asyncio.get_running_loop().time() + _PATIENCE_S
+    try:
+        outcome = await authorizer.decide(policy, call, deadline, Cancellation())
+    finally:
+        scorer.close()
+    return Trace(outcome, _texts(outcome), policy.digest, session.directory)
+
+
+def _texts(outcome: Outcome) -> tuple[str, ...]:
+    """The texts that were scored, in the order of the scores."""
+    body = read_body(outcome.call, outcome.rule.limits.body_bytes)
+    if outcome.rule.action is not Action.INSPECT or isinstance(body, Failure):
+        return ()
+    segments = extract(body, outcome.signals.dialect).segments
+    return tuple(text for segment in segments for _, text in views(segment.text))
+
+
+def as_json(trace: Trace) -> str:
+    """The trace for machines."""
+    outcome, signals = trace.outcome, trace.outcome.signals
+    data: dict[str, Any] = {
+        "verdict": outcome.decision.verdict,
+        "reason": outcome.decision.reason,
+        "rule": outcome.rule.name,
+        "shadowed": outcome.decision.shadowed,
+        "dialect": signals.dialect.name,
+        "coverage": dataclasses.asdict(signals.coverage),
+        "tokens": signals.tokens,
+        "scored": [
+            dataclasses.asdict(scored) | {"text": text}
+            for scored, text in zip(signals.scored, trace.texts, strict=False)
+        ],
+        "policy": trace.policy_digest,
+        "model": trace.model.digest,
+    }
+    return msgspec.json.format(msgspec.json.encode(data)).decode()
+
+
+def as_text(trace: Trace) -> str:
+    """The trace for people."""
+    outcome, signals = trace.outcome, trace.outcome.signals
+    coverage, decision = signals.coverage, outcome.decision
+    exempt = ", ".join(f"{size} exempt ({why})" for why, size in coverage.exempt.items() if size)
+    facts = [
+        ("policy", f"sha256:{trace.policy_digest[:12]}"),
+        ("model", f"{trace.model.name} {trace.model.version} sha256:{trace.model.digest[:12]}"),
+        ("rule", f"{outcome.rule.name} ({outcome.rule.action})"),
+        ("dialect", signals.dialect.name),
+        ("text", f"{coverage.total} bytes: {coverage.scanned} scanned, {exempt or 'none exempt'}"),
+        ("tokens", f"{signals.tokens} over all views"),
+    ]
+    lines = [f"{name:<9}{value}" for name, value in facts]
+    lines += ["", *_table(signals.scored, trace.texts), ""] if signals.scored else [""]
+    shadow = f", not enforced: {decision.shadowed}" if decision.shadowed else ""
+    return "\n".join([*lines, f"{decision.verdict.upper()}  {decision.reason}{shadow}"])
+
+
+def _table(scored: Sequence[Scored], texts: Sequence[str]) -> list[str]:
+    rows = ["  score  limit  windows  provenance       view        text"]
+    for one, text in zip(scored, texts, strict=True):
+        mark = " " if one.passes else "!"
+        shown = " ".join(text.split())[:_SHOWN_CHARS]
+        rows.append(
+            f"{mark} {one.score:.3f}  {one.threshold:.3f}  {one.windows:>7}  "
+            f"{one.provenance:<16} {one.view:<11} {shown!a}"
+        )
+    return rows
