@@ -122,7 +122,7 @@ def _judge(rule: Rule, signals: Signals) -> tuple[Verdict, Reason]:
 
 def _failed(rule: Rule, failure: Failure) -> tuple[Verdict, Reason]:
     reason = Reason(failure.value)
-    if failure in SERVER_FAILURES:
+    if failure in SERVER_FAILURES and rule.action is not Action.DENY:
         return Verdict(rule.on_failure.value), reason
     return Verdict.DENY, reason
 

@@ -5,16 +5,16 @@ from urllib.parse import unquote_to_bytes
 
 from extauthz.core.reasons import Failure
 
-#: What proxies and servers read differently: back-slashes, path parameters, escapes that survive
-#: decoding once (double encoding).
-_AMBIGUOUS: Final = frozenset("\\;%")
+#: What proxies and servers read differently: back-slashes, path parameters, an escaped query or
+#: fragment mark, escapes that survive decoding once (double encoding).
+_AMBIGUOUS: Final = frozenset("\\;?#%")
 
 
 def canonical_path(target: str) -> str | Failure:
     """Path of a request target without its query, percent-decoded once.
 
     PATH_AMBIGUOUS where two servers could disagree on what it names: empty, dot or `..` segments,
-    an escaped slash, back-slashes, `;`, double encoding, control characters, invalid UTF-8.
+    an escaped slash, `?` or `#`, back-slashes, `;`, double encoding, control characters, invalid UTF-8.
     A single trailing slash is kept.
     """
     raw = target.partition("?")[0].partition("#")[0]
@@ -22,7 +22,7 @@ def canonical_path(target: str) -> str | Failure:
         return "/"
     try:
         path = unquote_to_bytes(raw).decode("utf-8")
-    except UnicodeDecodeError:
+    except UnicodeError:
         return Failure.PATH_AMBIGUOUS
     segments = path.split("/")
     if (
