@@ -48,7 +48,7 @@ format: $(STAMP) ## rewrite the sources in the project's style
 	@$(BIN)/ruff format
 
 bench: $(STAMP) ## run the benchmarks named in BENCH, e.g. make bench BENCH=gpu
-	@set -e; for name in $(BENCH); do $(BIN)/python benchmarks/$$name.py; done
+	@set -e; for name in $(BENCH); do $(BIN)/python -m benchmarks.$$name; done
 
 proto: $(STAMP) ## regenerate extauthz/protocol/_pb from protos/
 	@$(BIN)/python protos/generate.py
