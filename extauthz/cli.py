@@ -2,9 +2,11 @@
 
 import argparse
 import asyncio
+import importlib
 import logging
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from extauthz import __version__, settings
@@ -48,15 +50,13 @@ def _declare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     explain.add_argument("--json", action="store_true", help="for machines; holds the text")
     explain.set_defaults(run=_explain)
 
-    from extauthz.training import evaluate, train
-
-    for name, module, text in (
-        ("train", train, "fine-tune and export a model directory"),
-        ("evaluate", evaluate, "measure a model directory on labelled data"),
+    for name, text in (
+        ("train", "fine-tune and export a model directory"),
+        ("evaluate", "measure a model directory on labelled data"),
     ):
-        command = commands.add_parser(name, help=text)
-        module.add_arguments(command)
-        command.set_defaults(run=module.run)
+        command = commands.add_parser(name, help=text, add_help=False)
+        command.add_argument("rest", nargs=argparse.REMAINDER)
+        command.set_defaults(run=partial(_training, name))
 
     demo = commands.add_parser("demo", help="send sample requests through a real Envoy")
     demo.add_argument("--keep", action="store_true", help="leave everything running")
@@ -89,6 +89,15 @@ def _explain(parsed: argparse.Namespace) -> int:
     trace = asyncio.run(explain.explain(call, load_policy(parsed.policy), parsed.model))
     print(explain.as_json(trace) if parsed.json else explain.as_text(trace))
     return 0
+
+
+def _training(name: str, parsed: argparse.Namespace) -> int:
+    """`train` and `evaluate` declare their own flags: no other command imports them."""
+    module = importlib.import_module(f"extauthz.training.{name}")
+    parser = argparse.ArgumentParser(prog=f"extauthz {name}", description=module.__doc__)
+    module.add_arguments(parser)
+    status: int = module.run(parser.parse_args(parsed.rest))
+    return status
 
 
 def _demo(parsed: argparse.Namespace) -> int:
