@@ -5,8 +5,8 @@ from urllib.parse import unquote_to_bytes
 
 from extauthz.core.reasons import Failure
 
-#: What proxies and servers read differently: back-slashes, path parameters, an escaped query or
-#: fragment mark, escapes that survive decoding once (double encoding).
+#: What proxies and servers read differently: back-slashes, path parameters, fragments
+#: (CVE-2021-32779), an escaped `?`, escapes that survive decoding once (double encoding).
 _AMBIGUOUS: Final = frozenset("\\;?#%")
 
 
@@ -14,10 +14,11 @@ def canonical_path(target: str) -> str | Failure:
     """Path of a request target without its query, percent-decoded once.
 
     PATH_AMBIGUOUS where two servers could disagree on what it names: empty, dot or `..` segments,
-    an escaped slash, `?` or `#`, back-slashes, `;`, double encoding, control characters, invalid UTF-8.
+    an escaped slash or `?`, `#`, back-slashes, `;`, double encoding, control characters, invalid
+    UTF-8.
     A single trailing slash is kept.
     """
-    raw = target.partition("?")[0].partition("#")[0]
+    raw = target.partition("?")[0]
     if raw in {"", "*"}:
         return "/"
     try:
