@@ -6,10 +6,10 @@ from typing import Any, Final
 
 import numpy as np
 import orjson
-from extauthz_kernels import json_shape
 
 from extauthz.core.call import Call
 from extauthz.core.reasons import Failure
+from extauthz_kernels import json_shape
 
 #: What an upstream may be made to build is bounded before we build it. No real request is
 #: deeper than a dozen levels; parsers give up between 200 and 1,024.
@@ -86,7 +86,11 @@ def _is_truncated(call: Call) -> bool:
     if call.headers.get("x-envoy-auth-partial-body", "false").lower() != "false":
         return True
     declared = call.headers.get("content-length", "")
-    return declared.isascii() and declared.isdigit() and int(declared[:19]) > len(call.body)
+    return (
+        declared.isascii()
+        and declared.isdigit()
+        and int(declared.lstrip("0")[:19] or 0) > len(call.body)
+    )
 
 
 def _charset_is_utf8(headers: Mapping[str, str]) -> bool:

@@ -11,6 +11,8 @@ from extauthz.core.dialects.dialect import ByMember, Label
 
 #: Members whose value, when the dialect defines it, is as constant as the member name.
 _ENUMERATED: Final = frozenset({"role", "type"})
+#: Longest part of a key that a pointer shows: a key of a megabyte would be copied per element.
+_POINTER_KEY_CHARS: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +110,18 @@ class _Walk:
                 if key in _ENUMERATED and isinstance(member, str):
                     self._word(member, texts)
                 else:
-                    self.gather(member, f"{pointer}/{_escape(key)}", node.child(key), texts)
+                    self._child(member, pointer, key, node.child(key), texts)
         elif isinstance(value, list):
             element = node.child("*")
             for index, member in enumerate(value):
-                self.gather(member, f"{pointer}/{index}", element, texts)
+                self._child(member, pointer, str(index), element, texts)
+
+    def _child(self, value: Json, pointer: str, step: str, node: _Node, texts: list[str]) -> None:
+        """Go one step down. Below the last label no pointer is needed, so none is built."""
+        if node is _NOWHERE:
+            self._inside(value, pointer, node, texts)
+        else:
+            self.gather(value, f"{pointer}/{_escape(step)}", node, texts)
 
     def _word(self, word: str, texts: list[str]) -> None:
         if word in self.vocabulary:
@@ -127,5 +136,7 @@ class _Walk:
 
 
 def _escape(key: str) -> str:
-    """One reference token of a JSON pointer (RFC 6901)."""
+    """One reference token of a JSON pointer (RFC 6901), cut short where the key is long."""
+    if len(key) > _POINTER_KEY_CHARS:
+        key = key[:_POINTER_KEY_CHARS] + "…"
     return key.replace("~", "~0").replace("/", "~1")

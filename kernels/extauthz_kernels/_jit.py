@@ -35,9 +35,7 @@ def kernel(*signatures: Any) -> Callable[[Callable[P, R]], Kernel[P, R]]:
 
     def compile_(function: Callable[P, R]) -> Kernel[P, R]:
         jitted = numba.njit(list(signatures), nogil=True, error_model="numpy")(function)
-        if not hasattr(
-            jitted, "py_func"
-        ):  # NUMBA_DISABLE_JIT=1 returns the function itself
+        if not hasattr(jitted, "py_func"):  # NUMBA_DISABLE_JIT=1 returns the function itself
             jitted.py_func = function
         return cast("Kernel[P, R]", jitted)
 

@@ -33,16 +33,18 @@ def pack_windows(
         attention_mask: (windows, longest) int64, overwritten: 1 for a token, 0 for padding.
 
     Returns:
-        Number of real tokens written.
+        Number of real tokens written. Less than `offsets[windows]` if `longest` was too narrow.
     """
+    written = 0
     width = input_ids.shape[1]
     for row in range(input_ids.shape[0]):
         start = offsets[row]
         length = min(offsets[row + 1] - start, width)
+        written += length
         for column in range(length):
             input_ids[row, column] = ids[start + column]
             attention_mask[row, column] = 1
         for column in range(length, width):
             input_ids[row, column] = pad_id
             attention_mask[row, column] = 0
-    return int(offsets[input_ids.shape[0]])
+    return written

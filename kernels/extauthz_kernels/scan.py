@@ -54,9 +54,7 @@ def json_shape(body: NDArray[np.uint8], shape: NDArray[np.int64]) -> int:
 
 
 @kernel(
-    numba.int64(
-        read_only(numba.uint32), read_only(numba.uint8), numba.int64, numba.uint32[::1]
-    )
+    numba.int64(read_only(numba.uint32), read_only(numba.uint8), numba.int64, numba.uint32[::1])
 )
 def cap_runs(
     code_points: NDArray[np.uint32],

@@ -27,8 +27,8 @@ def worst_windows(
 
     The score is the probability mass of the malicious labels: softmax over two or more logits,
     sigmoid of a single one. The softmax subtracts the largest logit, so large logits do not
-    overflow. A window whose logits are not all finite makes its owner's score NaN for good:
-    nothing may hide it, and `score < threshold` is then false.
+    overflow. A window whose logits are not all finite, or that has none, makes its owner's score NaN
+    for good: nothing may hide it, and `score < threshold` is then false.
 
     Args:
         logits: (windows, labels) float32.
@@ -43,8 +43,8 @@ def worst_windows(
     labels = logits.shape[1]
     for row in range(logits.shape[0]):
         owner = owners[row]
-        largest = -math.inf
-        finite = True
+        largest = 0.0 if labels == 1 else -math.inf  # sigmoid(x) is softmax over (0, x)
+        finite = labels > 0
         for label in range(labels):
             value = float(logits[row, label])
             finite = finite and math.isfinite(value)
@@ -53,17 +53,14 @@ def worst_windows(
             faults += 1
             scores[owner] = math.nan
             continue
-        if labels == 1:
-            score = 1.0 / (1.0 + math.exp(-largest))
-        else:
-            total = 0.0
-            attack = 0.0
-            for label in range(labels):
-                weight = math.exp(float(logits[row, label]) - largest)
-                total += weight
-                if malicious[label] == 1:
-                    attack += weight
-            score = attack / total
+        total = math.exp(-largest) if labels == 1 else 0.0
+        attack = 0.0
+        for label in range(labels):
+            weight = math.exp(float(logits[row, label]) - largest)
+            total += weight
+            if labels == 1 or malicious[label] == 1:
+                attack += weight
+        score = attack / total
         if not math.isnan(scores[owner]) and score > scores[owner]:
             scores[owner] = score
     return faults
