@@ -81,7 +81,7 @@ class Authorizer:
             )
             answer = wire.write(outcome.decision, self._metadata(policy, outcome))
         except Exception as bug:  # noqa: BLE001 - an RPC error would be an allow under failure_mode_allow
-            _report(bug)
+            _report("answered with a denial", bug)
             outcome = _refuse(Call(), Failure.INTERNAL_ERROR)
             answer = wire.write(outcome.decision, {})
         seen = Observation(
@@ -93,8 +93,14 @@ class Authorizer:
             allowed_s,
             time.perf_counter() - started,
         )
-        loop.call_soon(self._observe, seen)
+        loop.call_soon(self._tell, seen)
         return answer
+
+    def _tell(self, seen: Observation) -> None:
+        try:
+            self._observe(seen)
+        except Exception as bug:  # noqa: BLE001 - the event loop would log its text
+            _report("a decision was not recorded", bug)
 
     async def decide(
         self, policy: Policy, call: Call | Failure, deadline: float, cancellation: Cancellation
@@ -161,8 +167,8 @@ def _refuse(call: Call, failure: Failure) -> Outcome:
     return Outcome(call, rule, signals, decide(rule, signals, call.headers))
 
 
-def _report(bug: Exception) -> None:
+def _report(consequence: str, bug: Exception) -> None:
     """Where a bug is, without the exception's text: that may quote a prompt."""
     frames = traceback.extract_tb(bug.__traceback__)
     trace = " <- ".join(f"{frame.filename}:{frame.lineno}" for frame in reversed(frames))
-    _log.error("bug, answered with a denial: %s at %s", type(bug).__name__, trace)
+    _log.error("bug, %s: %s at %s", consequence, type(bug).__name__, trace)

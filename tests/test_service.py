@@ -1,0 +1,318 @@
+"""One Check from bytes to bytes: what is decided, under which policy, and what a bug leads to."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from extauthz.core.call import Call
+from extauthz.core.cancellation import Cancellation
+from extauthz.core.policy import Rule
+from extauthz.core.reasons import SERVER_FAILURES, Failure
+from extauthz.model.scorer import Scores, TextScore
+from extauthz.protocol._pb.check_pb2 import CheckResponse
+from extauthz.service import Authorizer
+from extauthz.telemetry.observation import Observation
+from tests import as_envoy, builders
+from tests.canary_model import CANARY as MARKER
+from tests.door import Door, Scorer, policy
+
+
+def says(text: str) -> bytes:
+    return json.dumps({"messages": [{"role": "user", "content": text}]}).encode()
+
+
+def told(answer: bytes) -> tuple[object, object]:
+    found = as_envoy.metadata(answer)
+    return found["verdict"], found["reason"]
+
+
+async def returns(value: Scores | Failure) -> Scores | Failure:
+    return value
+
+
+async def raises() -> Scores:
+    raise RuntimeError("quotes the prompt: open sesame")
+
+
+async def test_harmless_text_is_allowed_unchanged() -> None:
+    answer = await Door().about()
+
+    assert told(answer) == ("allow", "clean")
+    assert as_envoy.shown_to_client(answer) == bytes.fromhex("0a001a00")  # status 0, ok_response
+
+
+async def test_an_injection_is_denied_in_the_shape_of_the_rule() -> None:
+    answer = await Door(policy(deny_as="content_filter_400")).about(body=says(MARKER))
+
+    assert told(answer) == ("deny", "prompt_injection")
+    refused = CheckResponse.FromString(answer).denied_response
+    assert refused.status.code == 400
+    assert json.loads(refused.body)["error"]["code"] == "content_filter"
+
+
+async def test_a_refusal_is_streamed_to_who_asked_for_a_stream() -> None:
+    body = json.dumps({"stream": True, "messages": [{"role": "user", "content": MARKER}]})
+
+    answer = await Door(policy(deny_as="refusal_200")).about(body=body.encode())
+
+    refused = CheckResponse.FromString(answer).denied_response
+    assert not as_envoy.allows(answer)
+    assert refused.status.code == 200
+    assert refused.body.endswith("data: [DONE]\n\n")
+
+
+async def test_a_rule_that_mutates_lets_through_with_its_changes() -> None:
+    answer = await Door(policy(mutate={"set_headers": {"x-tenant": "blue"}})).about()
+
+    assert told(answer) == ("mutate", "clean")
+    response = CheckResponse.FromString(answer).ok_response
+    assert as_envoy.written(response.headers) == {"x-tenant": "blue"}
+
+
+async def test_a_shadow_rule_allows_and_tells_what_it_would_have_done() -> None:
+    answer = await Door(policy(shadow=True)).about(body=says(MARKER))
+
+    assert as_envoy.allows(answer)
+    assert as_envoy.metadata(answer)["shadowed"] == "deny"
+    assert told(answer) == ("allow", "prompt_injection")
+
+
+@pytest.mark.parametrize(
+    ("action", "reason"), [("allow", "not_inspected"), ("deny", "route_denied")]
+)
+async def test_without_inspection_nothing_is_scored(action: str, reason: str) -> None:
+    door = Door(policy(action=action))
+
+    answer = await door.about(body=says(MARKER))
+
+    assert told(answer) == (action, reason)
+    assert door.scorer.texts == ()
+
+
+async def test_the_first_route_that_holds_decides() -> None:
+    openai = builders.rule(name="openai", match={"paths": ["/v1/chat/completions"]})
+    door = Door(policy(openai, action="deny"))
+
+    chat = await door.about()
+    other = await door.about(path="/v2/other")
+
+    assert as_envoy.metadata(chat)["rule"] == "openai"
+    assert as_envoy.metadata(other)["rule"] == "default"
+
+
+@pytest.mark.parametrize("on_failure", ["deny", "error", "allow"])
+@pytest.mark.parametrize("failure", sorted(SERVER_FAILURES))
+async def test_what_we_could_not_judge_goes_by_on_failure(
+    failure: Failure, on_failure: str
+) -> None:
+    answer = await Door(policy(on_failure=on_failure), Scorer(lambda: returns(failure))).about()
+
+    assert told(answer) == (on_failure, failure.value)
+    assert as_envoy.allows(answer) is (on_failure == "allow")
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"body": b"{"}, "body_malformed"),
+        ({"headers": {"x-envoy-auth-partial-body": "true"}}, "body_truncated"),
+        ({"headers": {"content-encoding": "gzip"}}, "encoding_unsupported"),
+        ({"path": "/v1/%2e%2e/chat/completions"}, "path_ambiguous"),
+    ],
+)
+async def test_what_cannot_be_read_is_denied_whatever_the_rule_allows(
+    changes: Mapping[str, Any], reason: str
+) -> None:
+    answer = await Door(policy(on_failure="allow")).about(**changes)
+
+    assert told(answer) == ("deny", reason)
+    assert not as_envoy.allows(answer)
+
+
+async def test_a_text_of_too_many_tokens_is_denied_whatever_the_rule_allows() -> None:
+    scorer = Scorer(lambda: returns(Failure.TOO_MANY_TOKENS))
+    answer = await Door(policy(on_failure="allow", limits={"tokens": 12}), scorer).about()
+
+    assert scorer.max_tokens == 12
+    assert told(answer) == ("deny", "too_many_tokens")
+
+
+async def test_a_message_that_is_no_check_is_denied() -> None:
+    answer = await Door(policy(action="allow")).check(b"\xff")
+
+    assert told(answer) == ("deny", "check_malformed")
+    assert not as_envoy.allows(answer)
+
+
+@pytest.mark.parametrize("score", [float("nan"), 0.5, 1.0])
+async def test_only_a_score_below_the_threshold_passes(score: float) -> None:
+    answer = await Door(scorer=Scorer(lambda: returns((TextScore(score, 1, 1),)))).about()
+
+    assert told(answer) == ("deny", "prompt_injection")
+
+
+async def test_each_text_is_held_to_the_threshold_of_where_it_came_from() -> None:
+    strict = {"prompt_injection": {"thresholds": {"tool_result": 0.3, "user": 0.9}}}
+
+    async def score(role: str) -> tuple[object, object]:
+        door = Door(policy(detect=strict), Scorer(lambda: returns((TextScore(0.5, 1, 1),))))
+        body = json.dumps({"messages": [{"role": role, "content": "hi"}]}).encode()
+        return told(await door.about(body=body))
+
+    assert await score("tool") == ("deny", "prompt_injection")
+    assert await score("user") == ("allow", "clean")
+    assert await score("system") == ("deny", "prompt_injection")  # the model's own 0.5
+
+
+async def test_a_scorer_that_leaves_a_text_out_is_a_bug_and_no_allow() -> None:
+    answer = await Door(policy(on_failure="allow"), Scorer(lambda: returns(()))).about()
+
+    assert told_bug(answer)
+
+
+def told_bug(answer: bytes) -> bool:
+    """Whether the answer is the explicit denial that a bug is answered with."""
+    response = CheckResponse.FromString(answer)
+    reason = as_envoy.written(response.denied_response.headers)["x-extauthz-reason"]
+    return not as_envoy.allows(answer) and (response.denied_response.status.code, reason) == (
+        500,
+        "internal_error",
+    )
+
+
+class _BrokenPolicy:
+    digest = "p" * 64
+
+    def match(self, call: Call, path: str) -> Rule:
+        raise KeyError(call.body, "open sesame")
+
+
+UNWRITABLE = policy(mutate={"set_headers": {"x-a": "open sesame\r\n"}}, on_failure="allow")
+
+
+@pytest.mark.parametrize(
+    "door",
+    [
+        Door(policy(on_failure="allow", shadow=True), Scorer(raises)),
+        Door(_BrokenPolicy()),  # type: ignore[arg-type]
+        Door(UNWRITABLE),
+    ],
+    ids=["scorer", "policy", "writer"],
+)
+async def test_a_bug_anywhere_is_an_explicit_denial_and_its_words_stay_here(
+    door: Door, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+
+    answer = await door.about(body=says("open sesame"))
+    await asyncio.sleep(0)
+
+    assert told_bug(answer)
+    assert [seen.decision.reason for seen in door.seen] == ["internal_error"]
+    (line,) = [record for record in caplog.records if record.name == "extauthz.service"]
+    assert "service.py:" in line.getMessage()
+    assert "sesame" not in caplog.text
+
+
+async def test_a_bug_in_telemetry_changes_no_answer_and_says_nothing_of_the_request(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def broken(seen: Observation) -> None:
+        raise ValueError(seen.call.body)
+
+    authorizer = Authorizer(policy(), Scorer(), broken)
+    message = as_envoy.ask(builders.call(body=says("open sesame")))
+
+    answer = await authorizer.check(message, asyncio.get_running_loop().time() + 1, Cancellation())
+    await asyncio.sleep(0)
+
+    assert as_envoy.allows(answer)
+    assert "ValueError" in caplog.text
+    assert "sesame" not in caplog.text
+
+
+async def test_a_check_is_told_once_and_only_after_its_answer() -> None:
+    door = Door()
+
+    await door.about(body=says(MARKER))
+    before = list(door.seen)
+    await asyncio.sleep(0)
+
+    assert before == []
+    (seen,) = door.seen
+    assert (seen.decision.verdict, seen.policy_digest, seen.model_digest) == (
+        "deny",
+        "p" * 64,
+        "m" * 64,
+    )
+    assert seen.call.id == "7"
+    assert 0 <= seen.took_s < seen.allowed_s <= 8
+
+
+async def test_four_fifths_of_the_callers_time_are_used() -> None:
+    door, loop = Door(), asyncio.get_running_loop()
+    message = as_envoy.ask(builders.call())
+    before = loop.time()
+
+    await door.authorizer.check(message, before + 10, Cancellation())
+
+    assert before + 8 <= door.scorer.deadline <= before + 8 + 0.2 * (loop.time() - before)
+
+
+async def test_the_transports_cancellation_reaches_the_scorer() -> None:
+    door, cancellation = Door(), Cancellation()
+
+    await door.authorizer.check(as_envoy.ask(builders.call()), 0.0, cancellation)
+
+    assert door.scorer.cancellation is cancellation
+
+
+async def test_a_check_ends_under_the_policy_that_it_began_with() -> None:
+    entered, swapped = asyncio.Event(), asyncio.Event()
+
+    async def slowly() -> Scores:
+        entered.set()
+        await swapped.wait()
+        return (TextScore(0.9, 1, 1),)
+
+    door = Door(policy(digest="old", name="before"), Scorer(slowly))
+    check = asyncio.create_task(door.about())
+    await entered.wait()
+    door.authorizer.policy = policy(digest="new", name="after", action="allow")
+    swapped.set()
+    answer = await check
+
+    found = as_envoy.metadata(answer)
+    assert (found["policy"], found["rule"], found["verdict"]) == ("old", "before", "deny")
+    assert as_envoy.metadata(await door.about())["policy"] == "new"
+    await asyncio.sleep(0)
+    assert [seen.policy_digest for seen in door.seen] == ["old", "new"]
+
+
+@pytest.mark.parametrize("shape", ["json_403", "content_filter_400", "refusal_200"])
+async def test_the_score_is_for_the_mesh_and_not_for_the_client(shape: str) -> None:
+    answer = await Door(policy(deny_as=shape)).about(body=says(MARKER))
+
+    assert as_envoy.metadata(answer)["score"] == 0.9876
+    assert b"0.98" not in as_envoy.shown_to_client(answer)
+    assert b"score" not in as_envoy.shown_to_client(answer)
+
+
+async def test_metadata_has_exactly_the_documented_keys() -> None:
+    assert as_envoy.metadata(await Door().about()) == {
+        "verdict": "allow",
+        "reason": "clean",
+        "rule": "default",
+        "shadowed": "none",
+        "score": 0.0123,
+        "policy": "p" * 64,
+        "model": "m" * 64,
+    }
+
+
+async def test_without_a_score_metadata_says_minus_one() -> None:
+    assert as_envoy.metadata(await Door().about(body=b""))["score"] == -1
