@@ -189,6 +189,11 @@ WRONG_FIELDS: list[tuple[str | bytes, int, str]] = [
         "found 5 at routes[0].match.hosts[1]; expected a string",
     ),
     (
+        HEAD + "  - name: a\n    match: {context: x}\n",
+        5,
+        'found "x" at routes[0].match.context; expected a mapping',
+    ),
+    (
         HEAD + "  - name: a\n    match: {hosts: x}\n",
         5,
         'found "x" at routes[0].match.hosts; expected a list',

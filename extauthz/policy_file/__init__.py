@@ -16,7 +16,7 @@ from extauthz.policy_file.strict_yaml import Document, Path, Problem, YamlError
 __all__ = ["PolicyError", "load", "parse"]
 
 _MAX_BYTES: Final = 1024 * 1024
-#: Routes are tried one after another: 500 cost some 0.1 ms of each call.
+#: Routes are tried one after another: 500 cost 0.35 ms of each call.
 _MAX_ROUTES: Final = 500
 _SHOWN_PROBLEMS: Final = 20
 _SHOWN_CHARS: Final = 200
@@ -106,7 +106,7 @@ def _meaning(file: _File, routes: list[Rule], default: Rule) -> Iterator[Fault]:
 def _refuse(found: Iterable[Fault], document: Document, name: str) -> None:
     problems = [
         Problem(
-            _line(fault.path, document),
+            document.lines[fault.path],
             f"{fault.found} at {_spelled(fault.path)}",
             fault.expected,
         )
@@ -114,13 +114,6 @@ def _refuse(found: Iterable[Fault], document: Document, name: str) -> None:
     ]
     if problems:
         raise PolicyError(name, problems)
-
-
-def _line(path: Path, document: Document) -> int:
-    """Line of `path`, or of the nearest thing around it that is written in the file."""
-    while path not in document.lines:
-        path = path[:-1]
-    return document.lines[path]
 
 
 def _spelled(path: Path) -> str:

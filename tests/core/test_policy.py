@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extauthz.core.call import Call
+from extauthz.core.call import Call, Provenance
 from extauthz.core.path import canonical_path
 from extauthz.core.policy import DENY_ALL, Action, Policy, canonical_host
 from tests import builders
@@ -138,6 +138,20 @@ def test_a_rule_is_for_routes_that_carry_its_whole_context(
 ) -> None:
     match = {"context": {"tier": "gold", "team": "x"}}
     assert matched(match, builders.call(context=context)) is holds
+
+
+@pytest.mark.parametrize(
+    ("detect", "thresholds"),
+    [
+        ({"prompt_injection": {"thresholds": {"user": 0.25}}}, {Provenance.USER: 0.25}),
+        ({"prompt_injection": {}}, {}),
+        ({"prompt_injection": None}, {}),
+    ],
+)
+def test_a_rule_knows_the_thresholds_it_sets_itself(
+    detect: dict[str, Any], thresholds: dict[Provenance, float]
+) -> None:
+    assert builders.rule(detect=detect).thresholds == thresholds
 
 
 WHOLE = {
