@@ -1,0 +1,195 @@
+"""What each Numba kernel saves: CPU time per call beside plain Python and NumPy, by input size.
+
+A kernel is worth its compiler only where it beats both. `wins from` is the smallest n measured
+from which it stays ahead; n counts what the kernel loops over.
+"""
+
+import math
+import random
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+
+import numpy as np
+
+from benchmarks.environment import print_table, save
+from extauthz_kernels import cap_runs, json_shape, pack_windows, worst_windows
+
+Run = Callable[[], object]
+
+_SIZES = (10, 100, 1_000, 10_000, 100_000)
+_ROUNDS = 7
+_ROUND_S = 0.004
+_WINDOW = 128
+_LIMIT = 30
+_STRING = re.compile(rb'"(?:\\.|[^"\\])*+"?')
+_STEPS = {b"[": 1, b"{": 1, b"]": -1, b"}": -1}
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Three ways to do the same work on one input."""
+
+    kernel: Run
+    python: Run
+    numpy: Run
+
+
+def pack(n: int) -> Contest:
+    """A batch: n token ids in ragged windows of up to 128."""
+    rng = random.Random(0)
+    ids, offsets = list(range(n)), [0]
+    while offsets[-1] < n:
+        offsets.append(min(n, offsets[-1] + rng.randint(1, _WINDOW)))
+    windows = len(offsets) - 1
+    flat, ends = np.array(ids, np.int32), np.array(offsets, np.int64)
+    lengths = np.diff(ends)
+    longest = int(lengths.max())
+    input_ids, mask = np.zeros((2, windows, longest), np.int64)
+
+    def plain() -> object:
+        rows = [ids[a:b] for a, b in pairwise(offsets)]
+        padded = [row + [0] * (longest - len(row)) for row in rows]
+        masks = [[1] * len(row) + [0] * (longest - len(row)) for row in rows]
+        return np.array(padded, np.int64), np.array(masks, np.int64)
+
+    def vectorised() -> None:
+        real = np.arange(longest) < lengths[:, None]
+        input_ids.fill(0)
+        input_ids[real] = flat
+        mask[:] = real
+
+    return Contest(lambda: pack_windows(flat, ends, 0, input_ids, mask), plain, vectorised)
+
+
+def shape(n: int) -> Contest:
+    """A chat body of about n bytes."""
+    message = b'{"role":"user","content":"The garden was \\"quiet\\" in the morning."},'
+    body = (b'{"messages":[' + message * (n // len(message) + 1))[:n]
+    out = np.zeros(2, np.int64)
+    steps = np.zeros(256, np.int64)
+    counts = np.zeros(256, np.int64)
+    for char, step in _STEPS.items():
+        steps[ord(char)] = step
+        counts[ord(char)] = step > 0
+    counts[ord(",")] = 1
+
+    def plain() -> object:
+        outside = _STRING.sub(b"", body)
+        depth = max(
+            accumulate((_STEPS.get(outside[i : i + 1], 0) for i in range(len(outside))), initial=0)
+        )
+        return depth, sum(map(outside.count, (b"[", b"{", b",")))
+
+    def vectorised() -> object:
+        outside = np.frombuffer(_STRING.sub(b"", body), np.uint8)
+        return np.cumsum(steps[outside]).max(initial=0), counts[outside].sum()
+
+    return Contest(lambda: json_shape(np.frombuffer(body, np.uint8), out), plain, vectorised)
+
+
+def cap(n: int) -> Contest:
+    """A text: n code points, half of them in runs of 50 marks."""
+    marks = np.zeros(0x370, np.uint8)
+    marks[0x300:] = 1
+    values = ([0x61] * 50 + [0x301] * 50) * (n // 100 + 1)
+    values = values[:n]
+    points = np.array(values, np.uint32)
+    kept = np.empty_like(points)
+
+    def plain() -> object:
+        result, run = [], 0
+        for point in values:
+            run = run + 1 if 0x300 <= point < 0x370 else 0
+            if run <= _LIMIT:
+                result.append(point)
+        return result
+
+    def vectorised() -> object:
+        is_mark = marks[np.minimum(points, 0x36F)] == 1
+        index = np.arange(len(points))
+        last_letter = np.maximum.accumulate(np.where(is_mark, -1, index))
+        return points[index - last_letter <= _LIMIT]
+
+    return Contest(lambda: cap_runs(points, marks, _LIMIT, kept), plain, vectorised)
+
+
+def worst(n: int) -> Contest:
+    """A batch: n windows of a three-label head, four to a text."""
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(n, 3)).astype(np.float32)
+    rows = logits.tolist()
+    malicious = np.array([0, 1, 1], np.uint8)
+    owners = np.arange(n) // 4
+    owner_list = owners.tolist()
+    scores = np.full(n // 4 + 1, -1.0)
+
+    def plain() -> object:
+        result = [-1.0] * len(scores)
+        for row, owner in zip(rows, owner_list, strict=True):
+            largest = max(row)
+            weights = [math.exp(logit - largest) for logit in row]
+            result[owner] = max(result[owner], (weights[1] + weights[2]) / sum(weights))
+        return result
+
+    def vectorised() -> None:
+        weights = np.exp((logits - logits.max(axis=1, keepdims=True)).astype(np.float64))
+        found = weights[:, malicious == 1].sum(axis=1) / weights.sum(axis=1)
+        np.maximum.at(scores, owners, found)
+
+    return Contest(lambda: worst_windows(logits, malicious, owners, scores), plain, vectorised)
+
+
+_CONTESTS = {"pack_windows": pack, "json_shape": shape, "cap_runs": cap, "worst_windows": worst}
+
+
+def cpu_us(run: Run) -> float:
+    """CPU microseconds of one call: the best round, so that other work on the machine is not in it."""
+    run()
+    calls = 1
+    while (spent := _round(run, calls)) < _ROUND_S:
+        calls *= 2
+    return min(spent, *(_round(run, calls) for _ in range(_ROUNDS))) / calls * 1e6
+
+
+def _round(run: Run, calls: int) -> float:
+    start = time.thread_time()
+    for _ in range(calls):
+        run()
+    return time.thread_time() - start
+
+
+def wins_from(times: Sequence[dict[str, float]]) -> int | None:
+    """Smallest n from which the kernel is the fastest at every larger n too."""
+    first = None
+    for row in times:
+        ahead = row["kernel_us"] <= min(row["python_us"], row["numpy_us"])
+        first = (first or int(row["n"])) if ahead else None
+    return first
+
+
+def main() -> None:
+    results = {}
+    table = []
+    for name, contest in _CONTESTS.items():
+        times = []
+        for n in _SIZES:
+            ways = contest(n)
+            row = {
+                "kernel_us": cpu_us(ways.kernel),
+                "python_us": cpu_us(ways.python),
+                "numpy_us": cpu_us(ways.numpy),
+            }
+            times.append({"n": n} | {way: round(us, 2) for way, us in row.items()})
+            table.append([f"{name} n={n:,}", *(f"{us:,.1f}" for us in row.values())])
+        results[name] = {"wins_from_n": wins_from(times), "times": times}
+    print_table(["CPU µs per call", "kernel", "Python", "NumPy"], table)
+    print()
+    print_table(["kernel", "wins from n"], [[k, str(r["wins_from_n"])] for k, r in results.items()])
+    save("kernels", {"kernels": results}, ["numba", "numpy", "extauthz"])
+
+
+if __name__ == "__main__":
+    main()
