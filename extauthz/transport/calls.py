@@ -76,7 +76,7 @@ class Calls:
             if _client_gone():
                 raise
             return DEADLINE_PASSED
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever a handler raises, the client gets an answer
             _report(task)
             return HANDLER_FAILED
         finally:

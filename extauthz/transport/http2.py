@@ -5,6 +5,7 @@ messages; an answer is headers, one message, and trailers with `grpc-status`. An
 """
 
 import asyncio
+import socket
 import zlib
 
 from h2corn import (
@@ -27,6 +28,7 @@ from extauthz.transport.calls import (
     Refusal,
     Status,
 )
+from extauthz.transport.listener import address_of, listen, refuse
 from extauthz.transport.options import (
     MAX_METADATA_BYTES,
     MAX_STREAMS_PER_CONNECTION,
@@ -63,50 +65,62 @@ class _ClientGoneError(Exception):
 async def start(methods: Methods, options: ListenOptions) -> "Http2Transport":
     """Listen and serve. OSError when the address can not be bound."""
     calls = Calls()
-    server = Server(_Application(methods, options, calls), _config(options))
+    listener = listen(options.address)
+    server = Server(Application(methods, options, calls), _config(options, listener))
     serving = asyncio.create_task(server.serve())
     try:
         await server.wait_started()
     except BaseException:
+        refuse(listener)
         await asyncio.wait({serving})
         serving.exception()
         raise
-    return Http2Transport(server, serving, calls)
+    return Http2Transport(server, listener, serving, calls)
 
 
 class Http2Transport:
     """A started h2corn server."""
 
-    def __init__(self, server: Server, serving: "asyncio.Task[None]", calls: Calls) -> None:
-        """Take over a started server, the task that runs it and the calls it feeds."""
-        self._server, self._serving, self._calls = server, serving, calls
-        self._addresses = server.addresses
+    def __init__(
+        self,
+        server: Server,
+        listener: socket.socket,
+        serving: "asyncio.Task[None]",
+        calls: Calls,
+    ) -> None:
+        """Take over a started server, its socket, the task that runs it and the calls it feeds."""
+        self._server, self._listener, self._serving = server, listener, serving
+        self._calls, self._address = calls, address_of(listener)
 
     @property
     def addresses(self) -> tuple[str, ...]:
         """Where it listens, ports resolved."""
-        return self._addresses
+        return (self._address,)
 
     async def drain(self, grace_s: float) -> None:
         """Send GOAWAY, let what is in flight finish for `grace_s` seconds, then close."""
         until = asyncio.get_running_loop().time() + grace_s
         self._server.shutdown()
+        # h2corn accepts no more, but holds its socket until it is done: clients would hang there.
+        refuse(self._listener)
         await asyncio.wait({self._serving}, timeout=grace_s)
         await self._calls.finished(until)
         # Handlers cut short above are answered by now; an upload that never ends is not waited for.
         await asyncio.wait({self._serving}, timeout=1.0)
 
 
-class _Application:
+class Application:
     """The ASGI application: one call per request, errors as gRPC statuses."""
 
     def __init__(self, methods: Methods, options: ListenOptions, calls: Calls) -> None:
+        """Serve these methods within the options' limits, in the running event loop."""
         self._methods, self._calls = methods, calls
         self._limit, self._cap = options.max_message_bytes, options.max_deadline_s
         self._spiffe_ids = options.tls.spiffe_ids if options.tls else ()
         self._loop = asyncio.get_running_loop()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, unless its client is gone."""
         if scope["type"] != "http":
             return
         headers = dict(scope["headers"])
@@ -145,7 +159,9 @@ class _Application:
 def _http_error(method: str, headers: dict[bytes, bytes]) -> int | None:
     """The HTTP status for what is not gRPC at all."""
     kind = headers.get(b"content-type", b"").lower()
-    if kind != b"application/grpc" and not kind.startswith((b"application/grpc+", b"application/grpc;")):
+    if kind != b"application/grpc" and not kind.startswith(
+        (b"application/grpc+", b"application/grpc;")
+    ):
         return 415
     return None if method == "POST" and headers.get(b"te") == b"trailers" else 400
 
@@ -232,10 +248,10 @@ def _certificate(scope: HTTPScope) -> str:
     return tls["client_cert_chain"][0] if tls and tls["client_cert_chain"] else ""
 
 
-def _config(options: ListenOptions) -> Config:
+def _config(options: ListenOptions, listener: socket.socket) -> Config:
     tls = options.tls
     return Config(
-        bind=(options.address,),
+        bind=(f"fd://{listener.fileno()}",),
         http1=False,
         grpc=True,
         lifespan="off",

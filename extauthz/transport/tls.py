@@ -20,7 +20,10 @@ def _elements(der: bytes) -> Iterator[tuple[int, bytes]]:
             size = length & 0x7F
             length = int.from_bytes(der[position : position + size])
             position += size
-        yield tag, der[position : position + length]
+        content = der[position : position + length]
+        if len(content) != length:
+            raise ValueError("DER element is cut short")
+        yield tag, content
         position += length
 
 

@@ -1,6 +1,6 @@
 """A certificate authority that issues SPIFFE identities."""
 
-import datetime
+import datetime as dt
 from pathlib import Path
 
 import grpc
@@ -36,15 +36,15 @@ class Authority:
         """Key and certificate (PEM) of a client with these URI names and one DNS name."""
         key = ec.generate_private_key(ec.SECP256R1())
         names = [x509.DNSName("client"), *map(x509.UniformResourceIdentifier, uris)]
-        now = datetime.datetime.now(datetime.UTC)
+        now = dt.datetime.now(dt.UTC)
         certificate = (
             x509.CertificateBuilder()
             .subject_name(x509.Name([]))
             .issuer_name(self._name)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(hours=1))
-            .not_valid_after(now + datetime.timedelta(hours=1))
+            .not_valid_before(now - dt.timedelta(hours=1))
+            .not_valid_after(now + dt.timedelta(hours=1))
             .add_extension(x509.SubjectAlternativeName(names), critical=True)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         )

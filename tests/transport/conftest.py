@@ -9,6 +9,7 @@ import grpc
 import pytest
 import uvloop
 
+from extauthz.core.cancellation import Cancellation
 from extauthz.transport import Methods, Transport, grpcio, http2
 from extauthz.transport.options import ListenOptions
 from tests.transport.certificates import Authority
@@ -17,6 +18,17 @@ Start = Callable[[Methods, ListenOptions], Awaitable[Transport]]
 Call = Callable[..., "grpc.aio.UnaryUnaryCall[bytes, bytes]"]
 
 TRANSPORTS: dict[str, Start] = {"grpcio": grpcio.start, "http2": http2.start}
+
+
+def unary(channel: grpc.aio.Channel, method: str) -> Call:
+    """A unary call of `/test.Service/{method}` over this channel, raw bytes both ways."""
+    return channel.unary_unary(f"/test.Service/{method}")
+
+
+async def cancelled(cancellation: Cancellation) -> None:
+    """Return once it is set; the test's own timeout bounds the wait."""
+    while not cancellation.cancelled:  # noqa: ASYNC110 - it is a flag, so that reading it is free
+        await asyncio.sleep(0.001)
 
 
 class Peer:
@@ -29,7 +41,7 @@ class Peer:
 
     def call(self, method: str) -> Call:
         """A unary call of `/test.Service/{method}`, raw bytes both ways."""
-        return self.channel.unary_unary(f"/test.Service/{method}")
+        return unary(self.channel, method)
 
     async def status(self, method: str, message: bytes = b"", **options: object) -> grpc.StatusCode:
         """How a call ended."""
