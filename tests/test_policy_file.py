@@ -189,6 +189,11 @@ WRONG_FIELDS: list[tuple[str | bytes, int, str]] = [
         "found 5 at routes[0].match.hosts[1]; expected a string",
     ),
     (
+        HEAD + "  - name: {}\n    match: {paths: [/a]}\n",
+        4,
+        "found a mapping at routes[0].name; expected a string",
+    ),
+    (
         HEAD + "  - name: a\n    match: {context: x}\n",
         5,
         'found "x" at routes[0].match.context; expected a mapping',
