@@ -4,6 +4,7 @@ It runs on threads of its own: a scrape of many series must not delay a check.
 """
 
 import html
+import socket
 import threading
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
@@ -15,6 +16,9 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 #: Shown on the status page, in order.
 Status = Callable[[], Mapping[str, str]]
+
+#: How soon `close`, which the event loop waits for, is noticed.
+_POLL_S: Final = 0.05
 
 _PAGE: Final = """<!doctype html><html lang="en"><meta charset="utf-8"><title>extauthz</title>
 <meta http-equiv="refresh" content="5"><style>
@@ -37,20 +41,29 @@ class Admin:
         handler = type(
             "Handler", (_Handler,), {"registry": registry, "status": staticmethod(status)}
         )
-        self._server: Final = ThreadingHTTPServer((host.strip("[]"), int(port)), handler)
-        self._server.daemon_threads = True
-        threading.Thread(target=self._server.serve_forever, name="admin", daemon=True).start()
+        self._server: Final = _Server((host.strip("[]"), int(port)), handler)
+        threading.Thread(
+            target=self._server.serve_forever, args=(_POLL_S,), name="admin", daemon=True
+        ).start()
 
     @property
     def address(self) -> str:
         """Where it listens, port resolved."""
         host, port = self._server.server_address[:2]
-        return f"{host!s}:{port}"
+        return f"[{host!s}]:{port}" if ":" in str(host) else f"{host!s}:{port}"
 
     def close(self) -> None:
         """Stop serving."""
         self._server.shutdown()
         self._server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        super().__init__(address, handler)
 
 
 class _Handler(BaseHTTPRequestHandler):

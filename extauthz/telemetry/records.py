@@ -4,6 +4,7 @@ It holds digests, sizes, names from the policy and closed enums. It never holds 
 a path, an identity in clear, or anything else a client could choose the text of.
 """
 
+import contextlib
 import hashlib
 import itertools
 import queue
@@ -18,6 +19,8 @@ from extauthz.telemetry.observation import Observation
 #: Records that may wait for a slow sink, some 5 MB; more are dropped, counted, and visible as
 #: gaps in `seq`.
 _MAX_WAITING: Final = 10_000
+#: What a sink that takes nothing may cost at the end, twice.
+_CLOSE_S: Final = 5.0
 _KNOWN_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -63,30 +66,39 @@ class RecordWriter:
 
     def __init__(self, sink: BinaryIO) -> None:
         """Start writing to `sink`, which stays the caller's to close."""
-        self.dropped = 0
+        self._refused = self._unwritten = 0
         self._sink: Final = sink
         self._sequence: Final = itertools.count(1)
-        self._waiting: Final[queue.Queue[tuple[Observation, int, datetime] | None]] = queue.Queue(
-            _MAX_WAITING
-        )
+        self._waiting: Final[queue.Queue[bytes | None]] = queue.Queue(_MAX_WAITING)
         self._thread: Final = threading.Thread(target=self._write, name="records", daemon=True)
         self._thread.start()
 
+    @property
+    def dropped(self) -> int:
+        """Records lost: no room to wait in, or the sink failed."""
+        return self._refused + self._unwritten
+
     def observe(self, seen: Observation) -> None:
-        """Queue one record. Never blocks."""
+        """Queue one record, without the request it is about. Never blocks."""
+        line = orjson.dumps(record(seen, next(self._sequence), datetime.now(UTC))) + b"\n"
         try:
-            self._waiting.put_nowait((seen, next(self._sequence), datetime.now(UTC)))
+            self._waiting.put_nowait(line)
         except queue.Full:
-            self.dropped += 1
+            self._refused += 1
 
     def close(self) -> None:
-        """Write what waits, then stop."""
-        self._waiting.put(None)
-        self._thread.join(timeout=5)
+        """Write what waits, then stop. A sink that takes nothing is not waited for any longer."""
+        with contextlib.suppress(queue.Full):
+            self._waiting.put(None, timeout=_CLOSE_S)
+        self._thread.join(timeout=_CLOSE_S)
 
     def _write(self) -> None:
-        while (item := self._waiting.get()) is not None:
-            self._sink.write(orjson.dumps(record(*item)) + b"\n")
-            if self._waiting.empty():
-                self._sink.flush()
-        self._sink.flush()
+        while (line := self._waiting.get()) is not None:
+            try:
+                self._sink.write(line)
+                if self._waiting.empty():
+                    self._sink.flush()
+            except OSError:  # a full disk or a closed pipe; there may be room for the next
+                self._unwritten += 1
+        with contextlib.suppress(OSError):
+            self._sink.flush()

@@ -1,0 +1,23 @@
+"""A finished check for telemetry tests."""
+
+from typing import Any
+
+from extauthz.core.decision import decide
+from extauthz.core.dialects import KNOWN
+from extauthz.core.extract import Coverage
+from extauthz.core.policy import Rule
+from extauthz.telemetry.observation import Observation
+from tests import builders
+
+
+def observation(*scores: float, rule: Rule | None = None, **call: Any) -> Observation:
+    """A chat completion with these scores, decided under `rule`."""
+    signals = builders.signals(
+        *scores,
+        dialect=KNOWN[0],
+        coverage=Coverage(30, 12, {"vocabulary": 18}),
+        tokens=5,
+    )
+    asked = builders.call(**call)
+    decision = decide(rule or Rule(), signals, asked.headers)
+    return Observation(asked, signals, decision, "p" * 64, "m" * 64, 0.4, 0.01234)

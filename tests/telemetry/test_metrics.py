@@ -1,0 +1,95 @@
+"""Metrics count decisions, under labels that no client can choose."""
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import generate_latest
+
+from extauthz.core.call import Provenance
+from extauthz.core.decision import Verdict
+from extauthz.core.policy import Action
+from extauthz.core.reasons import Reason
+from extauthz.telemetry.metrics import Metrics
+from tests import builders
+from tests.telemetry.observations import observation
+
+CLOSED: dict[str, set[str]] = {
+    "verdict": {*Verdict},
+    "reason": {*Reason},
+    "rule": {"default", "chat"},
+    "shadow": {"none", *Verdict},
+    "provenance": {*Provenance},
+    "coverage": {"scanned", "exempt_vocabulary"},
+}
+WORDS = st.text(max_size=9)
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics()
+
+
+def labels(metrics: Metrics) -> Iterator[tuple[str, str]]:
+    for metric in metrics.registry.collect():
+        for sample in metric.samples:
+            yield from sample.labels.items()
+
+
+def test_a_decision_is_counted_by_verdict_reason_rule_and_shadow(metrics: Metrics) -> None:
+    metrics.observe(observation(0.1))
+    metrics.observe(observation(0.9))
+    metrics.observe(observation(0.9))
+    metrics.observe(observation(0.9, rule=builders.rule(name="chat", shadow=True)))
+
+    def count(verdict: str, reason: str, rule: str, shadow: str) -> float | None:
+        labels = {"verdict": verdict, "reason": reason, "rule": rule, "shadow": shadow}
+        return metrics.registry.get_sample_value("extauthz_decisions_total", labels)
+
+    assert count("allow", "clean", "default", "none") == 1
+    assert count("deny", "prompt_injection", "default", "none") == 2
+    assert count("allow", "prompt_injection", "chat", "deny") == 1
+
+
+def test_sizes_times_and_the_worst_score_are_observed(metrics: Metrics) -> None:
+    metrics.observe(observation(0.1, 0.9))
+    value = metrics.registry.get_sample_value
+
+    assert value("extauthz_check_seconds_sum") == 0.01234
+    assert value("extauthz_tokens_sum") == 5
+    assert value("extauthz_score_sum", {"provenance": "user"}) == 0.9
+    assert value("extauthz_score_count", {"provenance": "user"}) == 1
+    assert value("extauthz_text_bytes_total", {"coverage": "scanned"}) == 12
+    assert value("extauthz_text_bytes_total", {"coverage": "exempt_vocabulary"}) == 18
+
+
+def test_a_decision_without_scores_is_no_score_of_zero(metrics: Metrics) -> None:
+    metrics.observe(observation())
+
+    assert metrics.registry.get_sample_value("extauthz_tokens_count") == 0
+
+
+@given(WORDS, WORDS, WORDS, WORDS, st.sampled_from(Action), st.lists(st.floats(0, 1), max_size=2))
+def test_no_word_of_a_request_becomes_a_label(
+    path: str, host: str, method: str, principal: str, action: Action, scores: list[float]
+) -> None:
+    metrics = Metrics()
+    rule = builders.rule(name="chat", action=action.value)
+    call = {"path": path, "host": host, "method": method, "principal": principal}
+    headers = {"x-" + path: host}
+
+    metrics.observe(observation(*scores, rule=rule, headers=headers, **call))
+
+    for name, value in labels(metrics):
+        assert name == "le" or value in CLOSED[name]
+
+
+def test_only_the_policy_in_force_is_shown(metrics: Metrics) -> None:
+    metrics.serve_policy("old")
+    metrics.policy_valid.set(0)
+    metrics.serve_policy("new")
+
+    assert metrics.registry.get_sample_value("extauthz_policy_valid") == 1
+    assert metrics.registry.get_sample_value("extauthz_policy_info", {"digest": "new"}) == 1
+    assert b"old" not in generate_latest(metrics.registry)

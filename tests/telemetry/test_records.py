@@ -1,0 +1,184 @@
+"""A decision record says everything an auditor needs, and nothing that a client chose."""
+
+import dataclasses
+import hashlib
+import io
+import json
+import threading
+import weakref
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from extauthz.core.call import Call
+from extauthz.telemetry import records
+from extauthz.telemetry.records import RecordWriter
+from tests import builders
+from tests.telemetry.observations import observation
+
+AT = datetime(2026, 5, 4, 3, 2, 1, 987_654, UTC)
+
+
+def digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def numbers(written: bytes) -> list[int]:
+    return [json.loads(line)["seq"] for line in written.splitlines()]
+
+
+def test_a_record_has_exactly_the_documented_keys() -> None:
+    seen = observation(0.1, 0.98765)
+
+    assert records.record(seen, 3, AT) == {
+        "ts": "2026-05-04T03:02:01.987+00:00",
+        "seq": 3,
+        "id": "7",
+        "verdict": "deny",
+        "reason": "prompt_injection",
+        "rule": "default",
+        "shadowed": None,
+        "method": "POST",
+        "principal_sha256": digest(b"spiffe://example.com/app"),
+        "dialect": "openai_chat",
+        "body_bytes": 48,
+        "body_sha256": digest(builders.call().body),
+        "text_bytes": 30,
+        "scanned_bytes": 12,
+        "exempt_bytes": {"vocabulary": 18},
+        "tokens": 5,
+        "windows": 2,
+        "score": 0.9877,
+        "threshold": 0.5,
+        "provenance": "user",
+        "view": "raw",
+        "policy": "p" * 64,
+        "model": "m" * 64,
+        "allowed_ms": 400.0,
+        "took_ms": 12.34,
+    }
+
+
+def test_without_scores_and_principal_a_record_has_the_same_keys() -> None:
+    bare = records.record(observation(principal=""), 1, AT)
+
+    assert bare.keys() == records.record(observation(0.5), 1, AT).keys()
+    assert bare["principal_sha256"] is bare["score"] is bare["view"] is None
+
+
+def test_a_method_that_nobody_knows_is_not_repeated() -> None:
+    assert records.record(observation(method="XYZZY"), 1, AT)["method"] == "other"
+
+
+def test_a_shadowed_verdict_is_recorded() -> None:
+    found = records.record(observation(0.9, rule=builders.rule(shadow=True)), 1, AT)
+
+    assert (found["verdict"], found["shadowed"]) == ("allow", "deny")
+
+
+def test_records_are_numbered_without_gaps_and_all_on_disk_after_close(tmp_path: Path) -> None:
+    path = tmp_path / "records"
+    with path.open("wb") as sink:
+        writer = RecordWriter(sink)
+        for _ in range(100):
+            writer.observe(observation(0.1))
+        writer.close()
+        written = path.read_bytes()
+
+    assert numbers(written) == list(range(1, 101))
+    assert writer.dropped == 0
+
+
+class _Slow(io.BytesIO):
+    """A sink that writes one line for each permit, and says when it is asked to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entered, self.permits = threading.Semaphore(0), threading.Semaphore(0)
+
+    def write(self, data: object) -> int:
+        self.entered.release()
+        self.permits.acquire()
+        return super().write(data)  # type: ignore[arg-type]  # any buffer
+
+
+def test_a_slow_sink_delays_nobody_and_what_it_loses_is_counted_and_shows_as_a_gap(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(records, "_MAX_WAITING", 2)
+    sink = _Slow()
+    writer = RecordWriter(sink)
+    seen = observation(0.1)
+
+    writer.observe(seen)
+    sink.entered.acquire()  # the first is being written, and stuck
+    for _ in range(3):
+        writer.observe(seen)  # two may wait, the fourth is lost
+    sink.permits.release()
+    sink.entered.acquire()  # the second is being written: one more may wait
+    writer.observe(seen)
+    sink.permits.release(9)
+    writer.close()
+
+    assert numbers(sink.getvalue()) == [1, 2, 3, 5]
+    assert writer.dropped == 1
+
+
+class _Tracked(Call):
+    __slots__ = ("__weakref__",)
+
+
+def test_what_waits_for_a_slow_sink_keeps_no_request_in_memory() -> None:
+    sink = _Slow()
+    writer = RecordWriter(sink)
+    call = _Tracked(body=b"x" * 1_000_000)
+    seen = dataclasses.replace(observation(0.1), call=call)
+    kept = weakref.ref(call)
+
+    writer.observe(observation(0.1))
+    sink.entered.acquire()
+    writer.observe(seen)
+    del seen, call
+
+    assert kept() is None
+    sink.permits.release(9)
+    writer.close()
+
+
+def test_a_sink_that_takes_nothing_cannot_hold_up_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "_MAX_WAITING", 1)
+    monkeypatch.setattr(records, "_CLOSE_S", 0.01)
+    sink = _Slow()
+    writer = RecordWriter(sink)
+    for _ in range(3):
+        writer.observe(observation(0.1))
+
+    writer.close()
+
+    assert numbers(sink.getvalue()) == []
+    sink.permits.release(9)
+
+
+class _Full(io.BytesIO):
+    """A disk that is full for the first record, and has room again for the next."""
+
+    failed = False
+
+    def write(self, data: object) -> int:
+        if not self.failed:
+            self.failed = True
+            raise OSError(28, "No space left on device")
+        return super().write(data)  # type: ignore[arg-type]  # any buffer
+
+
+def test_records_go_on_after_a_disk_was_full_and_the_lost_one_is_counted() -> None:
+    sink = _Full()
+    writer = RecordWriter(sink)
+
+    writer.observe(observation(0.1))
+    writer.observe(observation(0.1))
+    writer.close()
+
+    assert numbers(sink.getvalue()) == [2]
+    assert writer.dropped == 1
