@@ -1,0 +1,161 @@
+"""Our filter on a thread of its own, and a real Envoy that asks it."""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import uvloop
+
+from extauthz import policy_file
+from extauthz.core.batcher import Batcher
+from extauthz.core.cancellation import Cancellation
+from extauthz.core.reasons import Failure
+from extauthz.demo.client import Answer, Request, logged, send
+from extauthz.demo.processes import Envoy, bootstrap
+from extauthz.demo.upstream import Received, Upstream
+from extauthz.model.directory import ModelDirectory
+from extauthz.model.scorer import RunsModel, Scorer, Scores
+from extauthz.protocol import check, health
+from extauthz.service import Authorizer, ScoresTexts
+from extauthz.telemetry.observation import Observation
+from extauthz.transport import Methods, Transport, grpcio, http2
+from extauthz.transport.options import ListenOptions
+
+POLICY = Path(__file__).with_name("policy.yaml")
+LOOPBACK = ListenOptions("127.0.0.1:0")
+
+_START: dict[str, Callable[[Methods, ListenOptions], Awaitable[Transport]]] = {
+    "h2corn": http2.start,
+    "grpcio": grpcio.start,
+}
+_T = TypeVar("_T")
+Change = Callable[[dict[str, Any]], None]
+
+
+class Filter:
+    """Authorizer and transport in this process: a test may look at checks, and change the scorer."""
+
+    def __init__(
+        self, transport: str, scorer: Callable[[], ScoresTexts], options: ListenOptions = LOOPBACK
+    ) -> None:
+        """Start to serve. `scorer` is called on the filter's own event loop."""
+        self.transport = transport
+        self.checks: list[bytes] = []
+        self.observed: list[Observation] = []
+        self.loop = uvloop.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever, name="filter")
+        self._thread.start()
+        self._served = self._run(self._start(scorer, options))
+        self.address = self._served.addresses[0]
+
+    async def _start(self, scorer: Callable[[], ScoresTexts], options: ListenOptions) -> Transport:
+        self.scorer = Switch(scorer())
+        self.authorizer = Authorizer(
+            policy_file.load(POLICY), self.scorer, self.observed.append
+        )
+        methods = {check.METHOD: self._check, health.METHOD: self._health}
+        return await _START[self.transport](methods, options)
+
+    async def _check(self, message: bytes, deadline: float, cancellation: Cancellation) -> bytes:
+        self.checks.append(message)
+        return await self.authorizer.check(message, deadline, cancellation)
+
+    async def _health(self, message: bytes, deadline: float, cancellation: Cancellation) -> bytes:
+        return health.answer(message, serving=True)
+
+    def _run(self, work: Coroutine[Any, Any, _T]) -> _T:
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(30)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: object, trace: TracebackType | None
+    ) -> None:
+        self._run(self._served.drain(1.0))
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join()
+        self.loop.close()
+
+
+class Switch:
+    """A scorer that a test replaces while the filter runs."""
+
+    def __init__(self, scorer: ScoresTexts) -> None:
+        self.usual = self.now = scorer
+
+    @property
+    def directory(self) -> ModelDirectory:
+        return self.usual.directory
+
+    async def score(
+        self, texts: Sequence[str], max_tokens: int, deadline: float, cancellation: Cancellation
+    ) -> Scores | Failure:
+        return await self.now.score(texts, max_tokens, deadline, cancellation)
+
+
+def scorer(
+    directory: ModelDirectory, session: RunsModel, max_queue_tokens: int = 65_536
+) -> Scorer:
+    """The real scorer over a model that may be a stub."""
+    return Scorer(directory, session, Batcher(1_024, max_queue_tokens, 1e-6))
+
+
+class Gateway:
+    """A real Envoy with `envoy/envoy.yaml`, changed where a test says so, and what is behind it."""
+
+    def __init__(
+        self,
+        folder: Path,
+        upstream: Upstream,
+        servers: Sequence[str],
+        change: Change = lambda _: None,
+    ) -> None:
+        config = bootstrap(servers, upstream.address)
+        change(config)
+        self.upstream = upstream
+        self._stack = ExitStack()
+        self.envoy = self._stack.enter_context(Envoy(folder, config))
+        try:
+            self.address = self.envoy.ready()
+        except BaseException:
+            self._stack.close()
+            raise
+
+    def send(self, request: Request) -> Answer:
+        """What the client gets."""
+        return send(self.address, request)
+
+    def logged(self, answer: Answer) -> dict[str, Any]:
+        """What Envoy's access log says of it."""
+        return logged(self.envoy.stdout, answer)
+
+    def passed(self, request: Request) -> tuple[Answer, list[Received]]:
+        """The client's answer, and what the upstream got meanwhile."""
+        before = len(self.upstream.received)
+        answer = self.send(request)
+        return answer, self.upstream.received[before:]
+
+    def rpc_errors(self) -> int:
+        """How often Envoy counted a check as failed: no answer, an RPC error, or error_response."""
+        return self.envoy.stat("http.llm.ext_authz.error")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: object, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+
+def ext_authz(config: dict[str, Any]) -> dict[str, Any]:
+    """Settings of the ext_authz filter in a bootstrap."""
+    listener = config["static_resources"]["listeners"][0]
+    manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+    settings: dict[str, Any] = manager["http_filters"][0]["typed_config"]
+    return settings
