@@ -1,0 +1,1 @@
+"""The C++ gRPC server that transports are measured against."""
