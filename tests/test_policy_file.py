@@ -452,8 +452,9 @@ def test_the_shipped_policy_inspects_prompts_lists_models_and_denies_the_rest() 
     def action(method: str, path: str) -> Action:
         return policy.match(builders.call(method=method), path).action
 
-    for path in ("/v1/chat/completions", "/v1/responses", "/v1/messages", "/v1/embeddings"):
+    for path in ("/v1/chat/completions", "/v1/responses", "/v1/messages"):
         assert action("POST", path) is Action.INSPECT
+    assert action("POST", "/v1/embeddings") is Action.DENY
     assert action("GET", "/v1/models") is Action.ALLOW
     assert action("GET", "/v1/models/gpt-4o") is Action.ALLOW
     assert action("POST", "/v1/models") is Action.DENY

@@ -47,7 +47,7 @@ def extract(body: Json, dialect: Dialect) -> Extraction:
     loose: list[str] = []
     walk.gather(body, "", _TRIES[dialect.name], loose)
     walk.close(Provenance.USER, "", loose)
-    coverage = Coverage(walk.scanned + walk.exempt, walk.scanned, {"vocabulary": walk.exempt})
+    coverage = Coverage(walk.total, walk.scanned, {"vocabulary": walk.exempt})
     return Extraction(tuple(walk.segments), coverage)
 
 
@@ -82,6 +82,7 @@ class _Walk:
     def __init__(self, vocabulary: frozenset[str]) -> None:
         self.vocabulary = vocabulary
         self.segments: list[Segment] = []
+        self.total = 0
         self.scanned = 0
         self.exempt = 0
 
@@ -97,9 +98,11 @@ class _Walk:
         self.close(provenance, pointer, own)
 
     def close(self, provenance: Provenance, pointer: str, texts: list[str]) -> None:
-        """Make a segment of `texts`, if there are any."""
+        """Make a segment of `texts`, if there are any. Only what is in a segment counts as scanned."""
         if texts:
-            self.segments.append(Segment(provenance, pointer, "\n".join(texts)))
+            text = "\n".join(texts)
+            self.segments.append(Segment(provenance, pointer, text))
+            self.scanned += _utf8_bytes(text) - (len(texts) - 1)
 
     def _inside(self, value: Json, pointer: str, node: _Node, texts: list[str]) -> None:
         if isinstance(value, str):
@@ -125,14 +128,19 @@ class _Walk:
 
     def _word(self, word: str, texts: list[str]) -> None:
         if word in self.vocabulary:
+            self.total += len(word)
             self.exempt += len(word)
         else:
             self._scan(word, texts)
 
     def _scan(self, text: str, texts: list[str]) -> None:
         if text:
+            self.total += _utf8_bytes(text)
             texts.append(text)
-            self.scanned += len(text) if text.isascii() else len(text.encode())
+
+
+def _utf8_bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
 
 
 def _escape(key: str) -> str:

@@ -92,7 +92,7 @@ class Limits(_Spec, frozen=True):
     """What one request may hold. More is denied, never cut.
 
     body_bytes: as large as Envoy's max_request_bytes; coding agents send 200 KB to 2 MB.
-    tokens: over all texts and views of the request, as the classifier's tokenizer counts.
+    tokens: that the classifier reads for one request: all views, overlaps and special tokens.
     """
 
     body_bytes: int = 8 * 1024 * 1024

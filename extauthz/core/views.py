@@ -3,16 +3,13 @@
 A view never replaces the raw text: ext_authz cannot change what the model upstream will read.
 """
 
-import re
-import sys
 import unicodedata
-from itertools import groupby
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from extauthz_kernels import cap_runs
+from extauthz_kernels import cap_runs, fold, fold_words, join_spelled, map_points
 
 RAW: Final = "raw"
 NORMALISED: Final = "normalised"
@@ -33,12 +30,6 @@ _LOOKALIKES: Final = (
 _LATIN: Final = (
     "aeopcyxijsdqwhlABEKMHOPCTXIJSGaopiuvtkwABEZHIKMNOPTYXcjgaiiabcdefghijklmnoprstuvwyz"
 )
-_FOLD: Final = str.maketrans(_LOOKALIKES, _LATIN)
-_LOOKALIKE_WORD: Final = re.compile(
-    rf"(?<![\w\u0300-\u036f])[\w\u0300-\u036f]*?[{_LOOKALIKES}][\w\u0300-\u036f]*+"
-)
-_GREEK_OR_CYRILLIC: Final = re.compile(r"[\d_\u0300-\u052f\u1f00-\u1fff]+")
-
 #: Invisible code points: zero-width and soft hyphens, joiners, bidi controls, fillers, BOM,
 #: invisible operators, variation selectors and the tag block; and marks that strike through.
 _HIDDEN: Final = (
@@ -47,30 +38,61 @@ _HIDDEN: Final = (
     *range(0x202A, 0x202F), *range(0x2060, 0x2070), *range(0xFE00, 0xFE10),
     *range(0xFFF9, 0xFFFC), *range(0xE0000, 0xE0080), *range(0xE0100, 0xE01F0),
 )  # fmt: skip
-#: A tag character is invisible ASCII that models read: it is shown, not dropped.
-_REVEAL: Final = dict.fromkeys(_HIDDEN, "") | {0xE0000 + c: chr(c) for c in range(0x20, 0x7F)}
-
-#: Five or more letters or digits on their own: "i g n o r e" is spelling, "plan b c" is not.
-_SPELLED: Final = re.compile(r"(?<!\S)[^\W_](?:\s++[^\W_](?!\S)){4,}+")
-_WORD_GAP: Final = re.compile(r"\s{2,}")
+#: "i g n o r e" is spelling, "plan b c" is not.
+_MIN_SPELLED: Final = 5
+#: Above the last letter that Unicode assigns (CJK extension H ends at U+323AF).
+_ASSIGNED: Final = 0x32400
 
 
 def _combining_marks() -> NDArray[np.uint8]:
-    """Table over all code points, 1 for those whose decomposition starts with a combining mark.
+    """1 for the code points whose decomposition starts with a combining mark.
 
     Its own combining class is not enough: U+0F73, U+FF9E and a few more have none and decompose
     into marks.
     """
-    table = np.zeros(sys.maxunicode + 1, np.uint8)
-    for point in range(sys.maxunicode + 1):
-        char = chr(point)
+    table = np.zeros(_ASSIGNED, np.uint8)
+    for point, char in enumerate(map(chr, range(_ASSIGNED))):
         if unicodedata.combining(char) or unicodedata.decomposition(char):
             first = unicodedata.normalize("NFKD", char)[0]
             table[point] = unicodedata.combining(first) > 0
     return table
 
 
+def _revealed() -> NDArray[np.uint32]:
+    """What hidden code points become: nothing, or, for tag characters, the ASCII they stand for."""
+    table = np.arange(0xE01F0, dtype=np.uint32)
+    table[list(_HIDDEN)] = fold.DROP
+    table[0xE0020:0xE007F] = np.arange(0x20, 0x7F)
+    return table
+
+
+def _kinds() -> NDArray[np.uint8]:
+    """Bits of each code point, as the kernels read them."""
+    table = np.zeros(_ASSIGNED, np.uint8)
+    for point, char in enumerate(map(chr, range(_ASSIGNED))):
+        table[point] = (
+            fold.SPACE * char.isspace()
+            | fold.LETTER * char.isalpha()
+            | fold.ALNUM * char.isalnum()
+            | fold.WORD * (char.isalnum() or char == "_" or 0x300 <= point <= 0x36F)
+            | fold.OTHER_SCRIPT * (char.isdecimal() or char == "_")
+        )
+    for first, last in ((0x300, 0x52F), (0x1F00, 0x1FFF)):  # marks, Greek, Cyrillic
+        table[first : last + 1] |= fold.OTHER_SCRIPT
+    table[list(map(ord, _LOOKALIKES))] |= fold.LOOKALIKE
+    return table
+
+
+def _latin() -> NDArray[np.uint32]:
+    table = np.arange(_ASSIGNED, dtype=np.uint32)
+    table[list(map(ord, _LOOKALIKES))] = list(map(ord, _LATIN))
+    return table
+
+
 _MARKS: Final = _combining_marks()
+_REVEALED: Final = _revealed()
+_KINDS: Final = _kinds()
+_LATIN_TWINS: Final = _latin()
 
 
 def views(text: str) -> list[tuple[str, str]]:
@@ -85,42 +107,44 @@ def normalise(text: str) -> str:
     Total, idempotent, linear in the input, and at most 18 times its length (U+FDFA under NFKC).
     Words that are honest Greek or Cyrillic stay as they are.
     """
+    if text.isascii():
+        return _join_spelled(text)
     for _ in range(_MAX_ROUNDS):
         before = text
-        if not text.isascii():
-            text = unicodedata.normalize("NFKC", _cap_marks(text.translate(_REVEAL)))
-        text = _SPELLED.sub(_join_spelled, text)
-        if text.isascii():
-            break
-        text = _LOOKALIKE_WORD.sub(_fold_word, text)
+        text = unicodedata.normalize("NFKC", _show_hidden(text))
+        text = _fold_lookalikes(_join_spelled(text))
         if text == before:
             break
     return text
 
 
-def _cap_marks(text: str) -> str:
-    points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+def _show_hidden(text: str) -> str:
+    """Hidden characters shown or dropped, and runs of combining marks short enough for NFKC."""
+    points = _points(text)
     kept = np.empty_like(points)
-    count = cap_runs(points, _MARKS, _MAX_MARKS, kept)
-    if count == len(points):
-        return text
-    return kept[:count].tobytes().decode("utf-32-le", "surrogatepass")
+    shown = kept[: map_points(points, _REVEALED, kept)]
+    capped = np.empty_like(shown)
+    return _text(capped[: cap_runs(shown, _MARKS, _MAX_MARKS, capped)])
 
 
-def _join_spelled(run: re.Match[str]) -> str:
-    """Letters a single space apart are a word: "i g n o r e  a l l" is "ignore all"."""
-    if not any(char.isalpha() for char in run[0]):  # a row of digits is a table
-        return run[0]
-    groups = ["".join(group.split()) for group in _WORD_GAP.split(run[0])]
-    words: list[str] = []
-    for single, neighbours in groupby(groups, key=lambda group: len(group) == 1):
-        words.append(("" if single else " ").join(neighbours))
-    return " ".join(words)
+def _join_spelled(text: str) -> str:
+    points = _points(text)
+    joined = np.empty_like(points)
+    count = join_spelled(points, _KINDS, _MIN_SPELLED, joined)
+    return text if count == len(points) else _text(joined[:count])
 
 
-def _fold_word(match: re.Match[str]) -> str:
-    """Latin for a word of lookalikes, unless it is as good a word of Greek or Cyrillic."""
-    word = match[0]
-    folded = word.translate(_FOLD)
-    disguised = len(word) >= _MIN_LOOKALIKE_WORD and folded.isascii()
-    return word if _GREEK_OR_CYRILLIC.fullmatch(word) and not disguised else folded
+def _fold_lookalikes(text: str) -> str:
+    points = _points(text)
+    folded = np.empty_like(points)
+    rewritten = fold_words(points, _KINDS, _LATIN_TWINS, _MIN_LOOKALIKE_WORD, folded)
+    return _text(folded) if rewritten else text
+
+
+def _points(text: str) -> NDArray[np.uint32]:
+    """Code points, (n,) uint32, lone surrogates included."""
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+
+
+def _text(points: NDArray[np.uint32]) -> str:
+    return points.tobytes().decode("utf-32-le", "surrogatepass")

@@ -28,8 +28,9 @@ class WindowTokenizer:
         self._overlap = overlap
 
     def windows(self, text: str, max_tokens: int) -> tuple[list[NDArray[np.int32]], int] | None:
-        """Windows of `text`, each (length,) int32, and how many tokens it has.
+        """Windows of `text`, each (length,) int32, and the tokens the model reads for them.
 
+        Special tokens and overlaps count: a thousand one-letter messages are a thousand windows.
         None as soon as there are more than `max_tokens`: the rest is not even tokenized.
         """
         ids: list[int] = []
@@ -41,7 +42,8 @@ class WindowTokenizer:
         cuts = spans(len(ids), self._size, self._overlap) or [(0, 0)]
         flat = np.array(ids, np.int32)
         windows = [np.concatenate([self._prefix, flat[a:b], self._suffix]) for a, b in cuts]
-        return windows, len(ids)
+        tokens = sum(map(len, windows))
+        return (windows, tokens) if tokens <= max_tokens else None
 
 
 def _special_tokens(
