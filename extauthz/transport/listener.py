@@ -1,8 +1,10 @@
 """A listening socket, for a transport that is handed one."""
 
+import asyncio
 import contextlib
 import socket
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 _BACKLOG = 1024
@@ -46,11 +48,23 @@ def address_of(listener: socket.socket) -> str:
     return f"{host}:{name[1]}"
 
 
-def refuse(listener: socket.socket) -> None:
-    """Stop listening at once, also through duplicates of the descriptor, and close.
+@contextlib.contextmanager
+def turning_away(listener: socket.socket) -> Iterator[None]:
+    """Hang up on whoever still connects, then close. The file of a Unix socket stays.
 
-    The file of a Unix socket stays: by now it may be the next server's.
+    For a server that accepts no more but holds the socket: its clients would hang in the backlog.
+    Another server's accept must not fail, so this accepts beside it and takes nothing away.
     """
-    with contextlib.suppress(OSError):  # only Linux shuts down a listening socket
-        listener.shutdown(socket.SHUT_RDWR)
-    listener.close()
+    loop = asyncio.get_running_loop()
+
+    def hang_up() -> None:
+        with contextlib.suppress(OSError):
+            listener.accept()[0].close()
+
+    listener.setblocking(False)
+    loop.add_reader(listener, hang_up)
+    try:
+        yield
+    finally:
+        loop.remove_reader(listener)
+        listener.close()

@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import logging
 import socket
+from collections.abc import Awaitable
 from pathlib import Path
 
 import grpc
@@ -228,14 +229,13 @@ async def test_a_handler_that_raises_after_its_client_left_is_still_logged(
 # Draining
 
 
-async def test_draining_lets_a_call_finish_and_refuses_new_connections(servers: Servers) -> None:
+async def test_draining_lets_a_call_finish_and_turns_new_clients_away(servers: Servers) -> None:
     held = Held()
-    peer = await servers.peer({"Held": held})
+    peer = await servers.peer({"Held": held, "Echo": echo})
     answer = asyncio.ensure_future(peer.call("Held")(b"in flight"))
     await held.started.acquire()
     draining = asyncio.create_task(peer.transport.drain(30.0))
-    host, port = peer.address.split(":")
-    await _refused(host, int(port))
+    await _turned_away(servers, peer.address)
     assert not draining.done()
     held.release.set()
     assert await answer == b"in flight"
@@ -243,15 +243,13 @@ async def test_draining_lets_a_call_finish_and_refuses_new_connections(servers: 
         await draining
 
 
-async def _refused(host: str, port: int) -> None:
-    """Return once a new connection is refused."""
-    while True:
-        try:
-            _, writer = await asyncio.open_connection(host, port)
-        except OSError:
-            return
-        writer.close()
-        await asyncio.sleep(0.01)
+async def _turned_away(servers: Servers, address: str) -> None:
+    """Return once a client that connects now is told at once that it can not be served."""
+    status = grpc.StatusCode.OK
+    while status is grpc.StatusCode.OK:
+        channel = await servers.channel(address)
+        status, _ = await _transcript(unary(channel, "Echo")(b"", timeout=5))
+    assert status is grpc.StatusCode.UNAVAILABLE
 
 
 async def test_draining_an_idle_server_takes_no_time_though_clients_are_connected(
@@ -392,7 +390,7 @@ async def test_both_transports_answer_the_same_bytes_and_the_same_statuses(
 
 
 async def _transcript(
-    call: "grpc.aio.UnaryUnaryCall[bytes, bytes]",
+    call: Awaitable[bytes],
 ) -> tuple[grpc.StatusCode, bytes]:
     try:
         return grpc.StatusCode.OK, await call
