@@ -6,7 +6,6 @@ import importlib
 import logging
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 from extauthz import __version__, settings
@@ -22,8 +21,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"extauthz {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _declare(commands)
-    parsed = parser.parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    _declare(commands, words[:1])
+    parsed = parser.parse_args(words)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
         status: int = parsed.run(parsed)
@@ -33,7 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-def _declare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _declare(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", wanted: Sequence[str]
+) -> None:
     serve = commands.add_parser("serve", help="answer Envoy's checks")
     settings.add_arguments(serve)
     serve.set_defaults(run=_serve)
@@ -54,9 +56,11 @@ def _declare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         ("train", "fine-tune and export a model directory"),
         ("evaluate", "measure a model directory on labelled data"),
     ):
-        command = commands.add_parser(name, help=text, add_help=False)
-        command.add_argument("rest", nargs=argparse.REMAINDER)
-        command.set_defaults(run=partial(_training, name))
+        command = commands.add_parser(name, help=text)
+        if name in wanted:  # no other command imports training
+            module = importlib.import_module(f"extauthz.training.{name}")
+            module.add_arguments(command)
+            command.set_defaults(run=module.run)
 
     demo = commands.add_parser("demo", help="send sample requests through a real Envoy")
     demo.add_argument("--keep", action="store_true", help="leave everything running")
@@ -89,15 +93,6 @@ def _explain(parsed: argparse.Namespace) -> int:
     trace = asyncio.run(explain.explain(call, load_policy(parsed.policy), parsed.model))
     print(explain.as_json(trace) if parsed.json else explain.as_text(trace))
     return 0
-
-
-def _training(name: str, parsed: argparse.Namespace) -> int:
-    """`train` and `evaluate` declare their own flags: no other command imports them."""
-    module = importlib.import_module(f"extauthz.training.{name}")
-    parser = argparse.ArgumentParser(prog=f"extauthz {name}", description=module.__doc__)
-    module.add_arguments(parser)
-    status: int = module.run(parser.parse_args(parsed.rest))
-    return status
 
 
 def _demo(parsed: argparse.Namespace) -> int:

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +25,8 @@ from extauthz.service import Authorizer, Outcome
 #: Nobody waits but the operator.
 _PATIENCE_S: Final = 300.0
 _SHOWN_CHARS: Final = 72
+#: Editors write LF where HTTP has CRLF.
+_EMPTY_LINE: Final = re.compile(rb"\r?\n\r?\n")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -47,22 +50,21 @@ def read_request(path: Path, request_path: str) -> Call:
             msg = f"{path}: a body alone has no path, give it with --path"
             raise ValueError(msg)
         return Call(id="explain", method="POST", path=request_path, body=raw)
-    separator = b"\r\n\r\n" if b"\r\n\r\n" in raw else b"\n\n"
-    head, _, body = raw.partition(separator)
-    request, *lines = head.decode("latin-1").splitlines()
+    head, *rest = _EMPTY_LINE.split(raw, maxsplit=1)
+    request, *lines = (line.rstrip("\r") for line in head.decode("utf-8", "replace").split("\n"))
     words = request.split(" ")
     if len(words) != 3:
         msg = f"{path}: expected METHOD PATH HTTP/1.1 in the first line, found {request!r}"
         raise ValueError(msg)
     pairs = [line.partition(":") for line in lines if line]
-    headers = {name.strip().lower(): value.strip() for name, _, value in pairs}
+    headers = {name.strip().lower(): value.strip(" \t") for name, _, value in pairs}
     return Call(
         id="explain",
         method=words[0],
         host=headers.get("host", ""),
         path=request_path or words[1],
         headers=headers,
-        body=body,
+        body=b"".join(rest),
     )
 
 

@@ -4,11 +4,12 @@ The policy says what to decide and is reloaded; settings say where to listen and
 """
 
 import argparse
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, cast
+from typing import Final, Literal, TypeVar, get_args
 
 from extauthz.model import Device
 from extauthz.transport.options import (
@@ -23,6 +24,7 @@ DEFAULT_POLICY: Final = PACKAGE / "default_policy.yaml"
 DEFAULT_MODEL: Final = PACKAGE / "models" / "minilm-guard"
 
 TransportName = Literal["h2corn", "grpcio"]
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,39 +43,87 @@ class Settings:
     drain_grace_s: float
 
 
+def _kind(expected: str, convert: Callable[[str], _T]) -> Callable[[str], _T]:
+    """An argparse type; it holds for environment variables too, which `choices` does not."""
+
+    def typed(text: str) -> _T:
+        try:
+            return convert(text)
+        except ValueError:
+            msg = f"expected {expected}, found {text!r}"
+            raise argparse.ArgumentTypeError(msg) from None
+
+    return typed
+
+
+def _whole(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise ValueError
+    return number
+
+
+def _seconds(text: str) -> float:
+    if not 0 <= (seconds := float(text)) < math.inf:
+        raise ValueError
+    return seconds
+
+
+def _tcp(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    if not host or "/" in host or not 0 <= int(port) <= 65_535:
+        raise ValueError
+    return text
+
+
+def _addresses(text: str) -> tuple[str, ...]:
+    if not (names := _names(text)):
+        raise ValueError
+    return tuple(name if name.startswith("unix:/") else _tcp(name) for name in names)
+
+
+def _one_of(names: tuple[str, ...]) -> Callable[[str], str]:
+    return _kind(" or ".join(names), lambda text: names[names.index(text)])
+
+
+_WHOLE: Final = _kind("a whole number above 0", _whole)
+_SECONDS: Final = _kind("seconds, 0 or more", _seconds)
+_LISTEN: Final = _kind("host:port or unix:/path", _addresses)
+_ADMIN: Final = _kind("host:port or nothing", lambda text: _tcp(text) if text else "")
+_TRANSPORT: Final = _one_of(get_args(TransportName))
+_DEVICE: Final = _one_of(get_args(Device))
+
+
 def add_arguments(parser: argparse.ArgumentParser, environ: Mapping[str, str] = os.environ) -> None:
     """Declare the flags. `--drain-wait-s` is also EXTAUTHZ_DRAIN_WAIT_S, and so on."""
 
-    def flag(name: str, default: str, text: str, **more: object) -> None:
+    def flag(name: str, kind: Callable[[str], object], default: str, text: str) -> None:
         variable = "EXTAUTHZ_" + name.replace("-", "_").upper()
         parser.add_argument(
             f"--{name}",
+            type=kind,
             default=environ.get(variable, default),
+            metavar=name.rpartition("-")[2].upper(),
             help=f"{text} [{variable}, default {default or 'none'}]",
-            **more,  # type: ignore[arg-type]  # choices, metavar
         )
 
+    flag("listen", _LISTEN, "127.0.0.1:50051", "host:port or unix:/path; several with commas")
+    flag("transport", _TRANSPORT, "h2corn", "HTTP/2 server: h2corn or grpcio")
+    flag("admin", _ADMIN, "127.0.0.1:9100", "host:port of metrics and status page; empty for none")
+    flag("policy", Path, str(DEFAULT_POLICY), "policy file; reloaded on SIGHUP and on change")
+    flag("model", Path, str(DEFAULT_MODEL), "model directory")
+    flag("device", _DEVICE, "auto", "where the model runs: auto, cpu or cuda")
+    flag("model-threads", _WHOLE, "1", "CPU threads of one model call")
     flag(
-        "listen",
-        "127.0.0.1:50051",
-        "host:port or unix:/path; several with commas",
-        metavar="ADDRESS",
+        "records", str, "-", "file for decision records, one JSON line each; - for standard output"
     )
-    flag("transport", "h2corn", "HTTP/2 server", choices=("h2corn", "grpcio"))
-    flag("admin", "127.0.0.1:9100", "host:port of metrics and status page; empty for none")
-    flag("policy", str(DEFAULT_POLICY), "policy file; reloaded on SIGHUP and when it changes")
-    flag("model", str(DEFAULT_MODEL), "model directory")
-    flag("device", "auto", "where the model runs", choices=("auto", "cpu", "cuda"))
-    flag("model-threads", "1", "CPU threads of one model call")
-    flag("records", "-", "file for decision records, one JSON line each; - for standard output")
-    flag("max-message-bytes", str(MAX_MESSAGE_BYTES), "largest Check; above max_request_bytes")
-    flag("max-deadline-s", str(MAX_DEADLINE_S), "longest deadline granted to a Check")
-    flag("drain-wait-s", "2", "NOT_SERVING for so long before connections are closed")
-    flag("drain-grace-s", "10", "time for checks in flight after that")
-    flag("tls-cert", "", "PEM certificate of this server")
-    flag("tls-key", "", "PEM key of this server")
-    flag("tls-client-ca", "", "PEM CA; clients must show a certificate of it")
-    flag("tls-spiffe-ids", "", "client identities admitted, with commas; none: any of the CA")
+    flag("max-message-bytes", _WHOLE, str(MAX_MESSAGE_BYTES), "above Envoy's max_request_bytes")
+    flag("max-deadline-s", _SECONDS, str(MAX_DEADLINE_S), "longest deadline granted to a Check")
+    flag("drain-wait-s", _SECONDS, "2", "NOT_SERVING for so long before connections are closed")
+    flag("drain-grace-s", _SECONDS, "10", "time for checks in flight after that")
+    flag("tls-cert", str, "", "PEM certificate of this server")
+    flag("tls-key", str, "", "PEM key of this server")
+    flag("tls-client-ca", str, "", "PEM CA; clients must show a certificate of it")
+    flag("tls-spiffe-ids", _names, "", "client identities admitted, with commas; none: any")
 
 
 def read(arguments: argparse.Namespace) -> Settings:
@@ -82,23 +132,23 @@ def read(arguments: argparse.Namespace) -> Settings:
     listeners = tuple(
         ListenOptions(
             address,
-            max_message_bytes=int(arguments.max_message_bytes),
-            max_deadline_s=float(arguments.max_deadline_s),
+            max_message_bytes=arguments.max_message_bytes,
+            max_deadline_s=arguments.max_deadline_s,
             tls=None if address.startswith("unix:") else tls,
         )
-        for address in _names(arguments.listen)
+        for address in arguments.listen
     )
     return Settings(
         listeners=listeners,
-        transport=cast("TransportName", arguments.transport),
+        transport=arguments.transport,
         admin=arguments.admin,
-        policy=Path(arguments.policy),
-        model=Path(arguments.model),
-        device=cast("Device", arguments.device),
-        model_threads=int(arguments.model_threads),
+        policy=arguments.policy,
+        model=arguments.model,
+        device=arguments.device,
+        model_threads=arguments.model_threads,
         records=arguments.records,
-        drain_wait_s=float(arguments.drain_wait_s),
-        drain_grace_s=float(arguments.drain_grace_s),
+        drain_wait_s=arguments.drain_wait_s,
+        drain_grace_s=arguments.drain_grace_s,
     )
 
 
@@ -115,7 +165,7 @@ def _tls(arguments: argparse.Namespace) -> TlsOptions | None:
         Path(arguments.tls_cert),
         Path(arguments.tls_key),
         Path(arguments.tls_client_ca) if arguments.tls_client_ca else None,
-        _names(arguments.tls_spiffe_ids),
+        arguments.tls_spiffe_ids,
     )
 
 
