@@ -5,7 +5,7 @@ import contextlib
 import logging
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -47,6 +47,8 @@ class Server:
         """Load policy and model, and warm up. Raises PolicyError, ModelError or OSError."""
         self._settings: Final = settings
         self._metrics: Final = Metrics()
+        # Read before it is loaded: a change while the model loads is one, too.
+        self._policy_file = _contents(settings.policy)
         policy = load_policy(settings.policy)
         self._metrics.serve_policy(policy.digest)
         self._session: Final = Session(
@@ -67,15 +69,17 @@ class Server:
     async def run(self, ready: Callable[[tuple[str, ...]], None]) -> None:
         """Serve until `stop`. `ready` is called with the addresses once checks are answered."""
         settings = self._settings
-        admin = (
-            Admin(settings.admin, self._metrics.registry, self._status) if settings.admin else None
-        )
         methods = {check.METHOD: self._authorizer.check, health.METHOD: self._health}
+        admin: Admin | None = None
         transports: list[Transport] = []
         watch = asyncio.create_task(self._watch_policy())
         try:
+            if settings.admin:
+                with _named(settings.admin):
+                    admin = Admin(settings.admin, self._metrics.registry, self._status)
             for options in settings.listeners:
-                transports.append(await _START[settings.transport](methods, options))  # noqa: PERF401
+                with _named(options.address):
+                    transports.append(await _START[settings.transport](methods, options))
             self._serving = True
             ready(tuple(address for one in transports for address in one.addresses))
             await self._stopping.wait()
@@ -101,13 +105,11 @@ class Server:
         self._metrics.serve_policy(policy.digest)
 
     async def _watch_policy(self) -> None:
-        path = self._settings.policy
-        seen = _contents(path)
         while True:
             await asyncio.sleep(_WATCH_S)
-            now = _contents(path)
-            if now != seen:
-                seen = now
+            now = _contents(self._settings.policy)
+            if now != self._policy_file:
+                self._policy_file = now
                 self.reload()
 
     async def _health(self, message: bytes, _deadline: float, _unused: Cancellation) -> bytes:
@@ -156,6 +158,16 @@ def serve(settings: Settings) -> None:
         await server.run(lambda addresses: _log.info("serving on %s", ", ".join(addresses)))
 
     uvloop.run(main())
+
+
+@contextlib.contextmanager
+def _named(address: str) -> Iterator[None]:
+    """Say which address cannot be bound: there are several, and not every error names it."""
+    try:
+        yield
+    except OSError as error:
+        msg = f"cannot listen on {address}: {error.strerror or error}"
+        raise OSError(msg) from error
 
 
 def _open_sink(records: str) -> BinaryIO:
