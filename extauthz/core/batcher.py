@@ -19,8 +19,11 @@ from extauthz.core.cancellation import Cancellation
 from extauthz.core.reasons import Failure
 from extauthz_kernels import pack_windows, worst_windows
 
-#: Weight of the newest batch in the running cost per token: settles within some ten batches.
+#: Weight of the newest batch in the running pace: settles within some ten batches.
 _NEWEST: Final = 0.2
+#: One batch counts as at most this many times slower than expected: a model call that was held up
+#: for seconds says little about the next.
+_SLOWEST: Final = 2.0
 #: Queue entries looked at for one batch; bounds the work of `take` whatever the queue holds.
 _LOOK_AHEAD: Final = 512
 #: Windows may share a batch when the longer is at most twice the shorter plus this many tokens:
@@ -105,23 +108,33 @@ class Batcher:
     """Queue and admission. Every job that was offered and accepted is returned exactly once."""
 
     def __init__(
-        self, max_batch_tokens: int, max_queue_tokens: int, seconds_per_token: float
+        self,
+        max_batch_tokens: int,
+        max_queue_tokens: int,
+        seconds_per_token: float,
+        seconds_per_call: float = 0.0,
     ) -> None:
         """An empty queue.
 
         Args:
             max_batch_tokens: bound on rows x longest row of one model call. A single window
                 may exceed it, alone.
-            max_queue_tokens: bound on the tokens that wait.
+            max_queue_tokens: bound on the tokens that wait. Windows that are tried again after a
+                fault may exceed it by one batch.
             seconds_per_token: cost of a padded token as measured at warm-up.
+            seconds_per_call: what a call costs besides, as measured at warm-up. On a GPU it is
+                most of a small batch, and must not be taken for the price of its tokens.
         """
         self.max_batch_tokens = max_batch_tokens
         self.max_queue_tokens = max_queue_tokens
         self.seconds_per_token = seconds_per_token
+        self.seconds_per_call = seconds_per_call
+        self.pace = 1.0  # how much slower than at warm-up the model runs now
         self.queued_tokens = 0
         self._queue: list[tuple[float, int, Entry]] = []
         self._order = count()
         self._busy_until = -math.inf
+        self._latest = -math.inf
 
     def offer(self, job: Job, now: float) -> Failure | None:
         """Queue a job, or say at once why it would be in vain: OVERLOADED, DEADLINE_EXCEEDED."""
@@ -138,40 +151,44 @@ class Batcher:
 
     def finish_estimate(self, tokens: int, deadline: float, now: float) -> float:
         """When `tokens` more tokens with this deadline would be done; those due later wait."""
-        ahead = sum(entry.length for due, _, entry in self._queue if due <= deadline)
-        return max(now, self._busy_until) + (ahead + tokens) * self.seconds_per_token
+        ahead = self._tokens_due(deadline)
+        calls = math.ceil((ahead + tokens) / self.max_batch_tokens)
+        # Who does not go first is answered at the end of a whole call, which later arrivals fill.
+        total = calls * self.max_batch_tokens if ahead else tokens
+        idle = not self._queue and self._busy_until == -math.inf
+        # An idle model is tried at its old pace: otherwise a slow spell would never be unlearned.
+        pace = min(self.pace, 1.0) if idle else self.pace
+        return max(now, self._busy_until) + pace * self._seconds(total, calls)
 
     def take(self, now: float) -> tuple[Batch | None, list[Job]]:
-        """The next batch, and the jobs dropped on the way: expired ones and cancelled ones."""
+        """The next batch, and the jobs dropped on the way: expired ones and cancelled ones.
+
+        No batch means that nothing waits. Beyond the windows that are dropped for good, the work
+        is bounded by _LOOK_AHEAD.
+        """
         dropped: list[Job] = []
         chosen: list[Entry] = []
         skipped: list[Entry] = []
         shortest = longest = 0
         for _ in range(_LOOK_AHEAD):
-            if not self._queue or (chosen and chosen[0].alone):
+            entry = self._pop_wanted(now, dropped)
+            if entry is None:
                 break
-            entry = self._pop()
-            if entry.job.done:
-                continue
-            if failure := _stale(entry.job, now):
-                entry.job.failure = failure
-                dropped.append(entry.job)
-                continue
             low = min(shortest, entry.length) if chosen else entry.length
             high = max(longest, entry.length)
-            if chosen and not self._fits(entry, low, high, len(chosen) + 1):
+            if chosen and not self._fits(entry, chosen, low, high, now):
                 skipped.append(entry)
                 continue
             chosen.append(entry)
             shortest, longest = low, high
-            if longest * (len(chosen) + 1) > self.max_batch_tokens:
+            if entry.alone or longest * (len(chosen) + 1) > self.max_batch_tokens:
                 break
         for entry in skipped:
             self._push(entry)
         if not chosen:
             return None, dropped
         batch = Batch(tuple(chosen))
-        self._busy_until = now + batch.padded_tokens * self.seconds_per_token
+        self._busy_until = now + self.pace * self._seconds(batch.padded_tokens)
         return batch, dropped
 
     def finish(
@@ -186,8 +203,8 @@ class Batcher:
         A job with a non-finite score has failed with MODEL_FAULT; its batch-mates have not.
         """
         self._busy_until = -math.inf
-        measured = seconds / batch.padded_tokens
-        self.seconds_per_token += _NEWEST * (measured - self.seconds_per_token)
+        measured = seconds / self._seconds(batch.padded_tokens)
+        self.pace += _NEWEST * (min(measured, _SLOWEST * self.pace) - self.pace)
         scores = np.full(len(batch.entries), -1.0)
         worst_windows(logits, malicious, np.arange(len(batch.entries)), scores)
         complete: list[Job] = []
@@ -212,7 +229,8 @@ class Batcher:
         self._busy_until = -math.inf
         if len(batch.entries) > 1:
             for entry in batch.entries:
-                self._push(Entry(entry.job, entry.index, alone=True))
+                if not entry.job.done:
+                    self._push(Entry(entry.job, entry.index, alone=True))
             return []
         job = batch.entries[0].job
         if job.done:
@@ -220,24 +238,53 @@ class Batcher:
         job.failure = Failure.MODEL_FAULT
         return [job]
 
-    def _fits(self, entry: Entry, shortest: int, longest: int, rows: int) -> bool:
+    def _fits(
+        self, entry: Entry, chosen: Sequence[Entry], shortest: int, longest: int, now: float
+    ) -> bool:
+        """Whether a window may join a batch without making it too large, too uneven or too late."""
+        tokens = longest * (len(chosen) + 1)
         return (
             not entry.alone
-            and longest * rows <= self.max_batch_tokens
+            and tokens <= self.max_batch_tokens
             and longest <= 2 * shortest + _ALIKE_TOKENS
+            and now + self.pace * self._seconds(tokens) <= chosen[0].job.deadline
         )
+
+    def _seconds(self, padded_tokens: int, calls: int = 1) -> float:
+        """What so many tokens in so many model calls took at warm-up."""
+        return calls * self.seconds_per_call + padded_tokens * self.seconds_per_token
+
+    def _tokens_due(self, deadline: float) -> int:
+        if deadline >= self._latest:  # the usual case, and the queue may be long
+            return self.queued_tokens
+        return sum(entry.length for due, _, entry in self._queue if due <= deadline)
+
+    def _pop_wanted(self, now: float, dropped: list[Job]) -> Entry | None:
+        """The most urgent window that is worth running. Jobs found to be in vain are `dropped`."""
+        while self._queue:
+            entry = self._pop()
+            if entry.job.done:
+                continue
+            entry.job.failure = self._vain(entry, now)
+            if entry.job.failure is None:
+                return entry
+            dropped.append(entry.job)
+        return None
+
+    def _vain(self, entry: Entry, now: float) -> Failure | None:
+        """Cancelled, or past its deadline before the model, at its best, could be done with it."""
+        if entry.job.cancellation.cancelled:
+            return Failure.CANCELLED
+        best = min(self.pace, 1.0) * self._seconds(entry.length)
+        late = entry.job.deadline <= now or entry.job.deadline < now + best
+        return Failure.DEADLINE_EXCEEDED if late else None
 
     def _push(self, entry: Entry) -> None:
         self.queued_tokens += entry.length
+        self._latest = max(self._latest, entry.job.deadline)
         heapq.heappush(self._queue, (entry.job.deadline, next(self._order), entry))
 
     def _pop(self) -> Entry:
         entry = heapq.heappop(self._queue)[2]
         self.queued_tokens -= entry.length
         return entry
-
-
-def _stale(job: Job, now: float) -> Failure | None:
-    if job.cancellation.cancelled:
-        return Failure.CANCELLED
-    return Failure.DEADLINE_EXCEEDED if job.deadline <= now else None

@@ -104,10 +104,13 @@ def load(path: Path) -> ModelDirectory:
     config = _decode(config_path, _ConfigFile)
     digests = {file.name: _sha256(file) for file in _files(onnx, tokenizer, config_path)}
     guard_path = path / "guard.json"
-    guard = _decode(guard_path, _GuardFile) if guard_path.exists() else _defaults(path, config)
     if guard_path.exists():
-        _verify(guard_path, guard, digests)
-    labels = tuple(config.id2label[key] for key in sorted(config.id2label, key=int))
+        described, guard = guard_path, _decode(guard_path, _GuardFile)
+        _verify_files(guard_path, guard, digests)
+    else:
+        described, guard = config_path, _defaults(path, config)
+    _verify_ranges(described, guard)
+    labels = _labels(config_path, config)
     summary = repr((sorted(digests.items()), msgspec.json.encode(guard, order="sorted")))
     return ModelDirectory(
         path=path,
@@ -117,7 +120,7 @@ def load(path: Path) -> ModelDirectory:
         onnx=onnx,
         tokenizer=tokenizer,
         labels=labels,
-        malicious=_malicious(config_path, labels, guard.malicious_labels),
+        malicious=_malicious(described, labels, guard.malicious_labels),
         window=guard.window,
         overlap=guard.overlap,
         pad_id=config.pad_token_id or 0,
@@ -141,14 +144,14 @@ def _require(*candidates: Path) -> Path:
 
 
 def _files(onnx: Path, tokenizer: Path, config: Path) -> list[Path]:
-    weights = onnx.with_name(onnx.name + "_data")  # external data of graphs above 2 GB
-    return [onnx, tokenizer, config, *([weights] if weights.is_file() else [])]
+    weights = onnx.parent.glob(f"{onnx.name}?data*")  # external data of graphs above 2 GB
+    return [onnx, tokenizer, config, *sorted(weights)]
 
 
 def _decode(path: Path, kind: type[_T]) -> _T:
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, OSError, RecursionError) as error:
         msg = f"{path}: {error}"
         raise ModelError(msg) from error
 
@@ -170,7 +173,7 @@ def _defaults(path: Path, config: _ConfigFile) -> _GuardFile:
     )
 
 
-def _verify(path: Path, guard: _GuardFile, digests: Mapping[str, str]) -> None:
+def _verify_files(path: Path, guard: _GuardFile, digests: Mapping[str, str]) -> None:
     if guard.format != 1:
         msg = f"{path}: format {guard.format} is not known here, expected 1"
         raise ModelError(msg)
@@ -178,12 +181,24 @@ def _verify(path: Path, guard: _GuardFile, digests: Mapping[str, str]) -> None:
         if guard.sha256.get(name) != digest:
             msg = f"{path}: {name} has SHA-256 {digest}, expected {guard.sha256.get(name)}"
             raise ModelError(msg)
+
+
+def _verify_ranges(path: Path, guard: _GuardFile) -> None:
     if not 0 <= guard.overlap < guard.window - 2 <= _LONGEST_WINDOW:
         msg = f"{path}: expected 0 <= overlap < window - 2 <= {_LONGEST_WINDOW}"
         raise ModelError(msg)
     if not all(0 < threshold <= 1 for threshold in guard.thresholds.values()):
         msg = f"{path}: expected thresholds in (0, 1]"
         raise ModelError(msg)
+
+
+def _labels(path: Path, config: _ConfigFile) -> tuple[str, ...]:
+    """Label names in the order of the logits."""
+    keys = [str(index) for index in range(len(config.id2label))]
+    if set(keys) != set(config.id2label):
+        msg = f"{path}: id2label has keys {sorted(config.id2label)}, expected {keys}"
+        raise ModelError(msg)
+    return tuple(config.id2label[key] for key in keys)
 
 
 def _malicious(path: Path, labels: tuple[str, ...], named: list[str]) -> tuple[bool, ...]:

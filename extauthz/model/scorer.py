@@ -26,9 +26,13 @@ _log: Final = logging.getLogger(__name__)
 
 #: Texts longer than this together are tokenized off the event loop (8 KB cost about 2 ms).
 _INLINE_CHARS: Final = 4_096
+#: A text costs the tokenizer as much as so many characters, however short it is.
+_CHARS_PER_TEXT: Final = 64
 #: Padded tokens of one model call. A CPU gains nothing from large batches, and a call cannot be
 #: interrupted; a GPU needs them.
 BATCH_TOKENS: Final = {"cpu": 1_024, "cuda": 32_768}
+#: A small batch: what it costs beyond its tokens is the cost of a call.
+_SMALL_TOKENS: Final = 16
 #: Tokens that may wait, in batches: more could not finish within any sensible deadline.
 _QUEUED_BATCHES: Final = 64
 
@@ -89,12 +93,15 @@ class Scorer:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout_at(deadline):
-                if sum(map(len, texts)) <= _INLINE_CHARS:
-                    cut = self._cut(texts, max_tokens)
+                if sum(map(len, texts)) + _CHARS_PER_TEXT * len(texts) <= _INLINE_CHARS:
+                    cut = self._cut(texts, max_tokens, cancellation)
                 else:
-                    cut = await loop.run_in_executor(self._tokenizing, self._cut, texts, max_tokens)
+                    cut = await loop.run_in_executor(
+                        self._tokenizing, self._cut, texts, max_tokens, cancellation
+                    )
                 if cut is None:
-                    return Failure.TOO_MANY_TOKENS
+                    wanted = not cancellation.cancelled
+                    return Failure.TOO_MANY_TOKENS if wanted else Failure.CANCELLED
                 windows, owners, tokens = cut
                 job = Job(windows, owners, deadline, cancellation)
                 if failure := self._batcher.offer(job, loop.time()):
@@ -119,19 +126,21 @@ class Scorer:
                 job.failure = Failure.DEADLINE_EXCEEDED  # its windows leave the queue unexecuted
 
     def _cut(
-        self, texts: Sequence[str], max_tokens: int
+        self, texts: Sequence[str], max_tokens: int, cancellation: Cancellation
     ) -> tuple[list[NDArray[np.int32]], list[int], list[int]] | None:
         """Windows of all texts, the text each is of, and the tokens of each text."""
         windows: list[NDArray[np.int32]] = []
         owners: list[int] = []
         tokens: list[int] = []
+        left = max_tokens
         for index, text in enumerate(texts):
-            cut = self._tokenizer.windows(text, max_tokens - sum(tokens))
+            cut = self._tokenizer.windows(text, left, cancellation)
             if cut is None:
                 return None
             windows += cut[0]
             owners += [index] * len(cut[0])
             tokens.append(cut[1])
+            left -= cut[1]
         return windows, owners, tokens
 
     def _pump(self) -> None:
@@ -178,31 +187,46 @@ class Scorer:
 
 
 def open_scorer(directory: ModelDirectory, session: Session) -> Scorer:
-    """Warm the model up, measure what a token costs, and return a scorer that is ready.
+    """Warm the model up, measure what tokens cost, and return a scorer that is ready.
 
     Raises ModelError when the model does not give finite logits for a harmless text.
     """
-    seconds_per_token = _warm_up(directory, session)
-    batch_tokens = BATCH_TOKENS[session.device] if directory.batch_invariant else 1
-    batcher = Batcher(
-        batch_tokens, _QUEUED_BATCHES * BATCH_TOKENS[session.device], seconds_per_token
-    )
+    largest = BATCH_TOKENS[session.device]
+    batch_tokens = largest if directory.batch_invariant else 1
+    seconds_per_token, seconds_per_call = _warm_up(directory, session, batch_tokens)
+    batcher = Batcher(batch_tokens, _QUEUED_BATCHES * largest, seconds_per_token, seconds_per_call)
     return Scorer(directory, session, batcher)
 
 
-def _warm_up(directory: ModelDirectory, session: Session) -> float:
-    """Run every shape class once, then measure one full window. Seconds per token."""
+def _warm_up(
+    directory: ModelDirectory, session: RunsModel, batch_tokens: int
+) -> tuple[float, float]:
+    """Run the smallest, a middling and the largest batch. Seconds per token, seconds per call."""
     tokenizer = WindowTokenizer(directory.tokenizer, directory.window, directory.overlap)
     text = "the quick brown fox " * directory.window
     windows, _ = tokenizer.windows(text, max_tokens=len(text)) or ([], 0)
-    full = windows[0]
-    seconds = 0.0
-    for length in (16, len(full) // 2, len(full), len(full)):
-        ids = full[None, :length].astype(np.int64)
-        start = time.perf_counter()
+    full = windows[0].astype(np.int64)
+    rows = max(1, batch_tokens // len(full))
+    _measure(directory, session, full[None, : len(full) // 2])
+    for _ in range(2):  # the first run of a shape is slower than any later one
+        small = _measure(directory, session, full[None, :_SMALL_TOKENS])
+        large = _measure(directory, session, np.tile(full, (rows, 1)))
+    tokens = rows * len(full)
+    if batch_tokens == 1:  # one row per call: a share of the call is part of a token's price
+        return large / tokens, 0.0
+    per_call = min(max(0.0, small - large * _SMALL_TOKENS / tokens), large / 2)
+    return (large - per_call) / tokens, per_call
+
+
+def _measure(directory: ModelDirectory, session: RunsModel, ids: NDArray[np.int64]) -> float:
+    """Seconds of one model call. Raises ModelError when it fails or gives no finite logits."""
+    start = time.perf_counter()
+    try:
         logits = session.run(ids, np.ones_like(ids))
-        seconds = time.perf_counter() - start
-        if not np.isfinite(logits).all():
-            msg = f"{directory.onnx}: logits of a harmless text are not finite"
-            raise ModelError(msg)
-    return seconds / len(full)
+    except Exception as error:
+        msg = f"{directory.onnx}: a harmless text made it fail: {type(error).__name__}"
+        raise ModelError(msg) from error
+    if not np.isfinite(logits).all():
+        msg = f"{directory.onnx}: logits of a harmless text are not finite"
+        raise ModelError(msg)
+    return time.perf_counter() - start

@@ -34,6 +34,9 @@ class Session:
         except Exception as error:
             msg = f"{directory.onnx}: ONNX Runtime refuses it: {type(error).__name__}"
             raise ModelError(msg) from error
+        if device == "cuda" and self.device != "cuda":
+            msg = "device cuda: ONNX Runtime found no usable one"
+            raise ModelError(msg)
         self._inputs: Final = frozenset(item.name for item in self._session.get_inputs())
         self._labels: Final = len(directory.labels)
         if "input_ids" not in self._inputs or not self._inputs <= _KNOWN_INPUTS:

@@ -7,7 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from extauthz.core.cancellation import Cancellation
 from extauthz.core.windows import pieces, spans
+from extauthz.model.directory import ModelError
 
 
 class WindowTokenizer:
@@ -17,24 +19,42 @@ class WindowTokenizer:
     """
 
     def __init__(self, path: Path, window: int, overlap: int) -> None:
-        """Load `tokenizer.json`. Its truncation and padding settings are ignored: nothing is cut."""
-        tokenizer = Tokenizer.from_file(str(path))
+        """Load `tokenizer.json`. Its truncation and padding settings are ignored: nothing is cut.
+
+        Raises ModelError when it cannot be read or its special tokens leave no room for text.
+        """
+        try:
+            tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:
+            msg = f"{path}: not a tokenizer: {error}"
+            raise ModelError(msg) from error
         tokenizer.no_truncation()
         tokenizer.no_padding()
         self._tokenizer: Final = tokenizer
         self._prefix, self._suffix = _special_tokens(tokenizer)
         tokenizer.encode_special_tokens = True
-        self._size = window - len(self._prefix) - len(self._suffix)
+        specials = len(self._prefix) + len(self._suffix)
+        self._size = window - specials
         self._overlap = overlap
+        # Without special tokens the window of an empty text would be empty: models give NaN.
+        if specials == 0 or self._size <= overlap:
+            most = window - overlap - 1
+            msg = f"{path}: {specials} special tokens around a text, expected 1 to {most}"
+            raise ModelError(msg)
 
-    def windows(self, text: str, max_tokens: int) -> tuple[list[NDArray[np.int32]], int] | None:
+    def windows(
+        self, text: str, max_tokens: int, cancellation: Cancellation | None = None
+    ) -> tuple[list[NDArray[np.int32]], int] | None:
         """Windows of `text`, each (length,) int32, and the tokens the model reads for them.
 
         Special tokens and overlaps count: a thousand one-letter messages are a thousand windows.
-        None as soon as there are more than `max_tokens`: the rest is not even tokenized.
+        None as soon as there are more than `max_tokens` or the text is not wanted any more: the
+        rest is not even tokenized.
         """
         ids: list[int] = []
         for piece in pieces(text):
+            if cancellation is not None and cancellation.cancelled:
+                return None
             ids += self._tokenizer.encode(piece, add_special_tokens=False).ids
             if len(ids) > max_tokens:
                 return None
@@ -52,6 +72,7 @@ def _special_tokens(
     """What the tokenizer puts before and after a text."""
     bare = tokenizer.encode("a", add_special_tokens=False).ids
     full = tokenizer.encode("a", add_special_tokens=True).ids
-    before = next(i for i in range(len(full)) if full[i : i + len(bare)] == bare)
+    at = (i for i in range(len(full)) if full[i : i + len(bare)] == bare)
+    before = next(at, 0)
     after = full[before + len(bare) :]
     return np.array(full[:before], np.int32), np.array(after, np.int32)
