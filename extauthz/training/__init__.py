@@ -1,0 +1,1 @@
+"""Builds and evaluates the shipped classifier. The server never imports this package."""
