@@ -70,15 +70,15 @@ class Child:
         """End the process, gently first."""
         if self.ended:
             return
-        self.terminate()
+        self.send_signal(signal.SIGTERM)
         try:
             self._process.wait(_STOP_S)
         except subprocess.TimeoutExpired:
             self.kill()
 
-    def terminate(self) -> None:
-        """Send SIGTERM: drain and stop."""
-        self._process.send_signal(signal.SIGTERM)
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send a signal; SIGTERM has the server drain and stop."""
+        self._process.send_signal(number)
 
     def kill(self) -> None:
         """Send SIGKILL and wait."""
@@ -110,7 +110,7 @@ class Child:
         return "\n  ".join([f"{self.name} {what}; the last lines of its log:", *lines])
 
 
-class Filter(Child):
+class Server(Child):
     """`extauthz serve` in a process of its own."""
 
     def __init__(self, folder: Path, name: str = "extauthz", **settings: str | Path) -> None:

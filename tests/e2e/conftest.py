@@ -20,8 +20,10 @@ Open = Callable[[Change], Gateway]
 
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> ModelDirectory:
-    """A real ONNX model that fires on one word."""
-    return directory.load(canary_model.build(tmp_path_factory.mktemp("model") / "canary"))
+    """A real ONNX model that fires on one word, with windows as wide as those of a real one."""
+    wide: dict[str, object] = {"max_position_embeddings": 512}
+    path = tmp_path_factory.mktemp("model") / "canary"
+    return directory.load(canary_model.build(path, config=wide))
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """Our filter on a thread of its own, and a real Envoy that asks it."""
 
 import asyncio
+import subprocess
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import ExitStack
@@ -54,9 +55,7 @@ class Filter:
 
     async def _start(self, scorer: Callable[[], ScoresTexts], options: ListenOptions) -> Transport:
         self.scorer = Switch(scorer())
-        self.authorizer = Authorizer(
-            policy_file.load(POLICY), self.scorer, self.observed.append
-        )
+        self.authorizer = Authorizer(policy_file.load(POLICY), self.scorer, self.observed.append)
         methods = {check.METHOD: self._check, health.METHOD: self._health}
         return await _START[self.transport](methods, options)
 
@@ -98,9 +97,7 @@ class Switch:
         return await self.now.score(texts, max_tokens, deadline, cancellation)
 
 
-def scorer(
-    directory: ModelDirectory, session: RunsModel, max_queue_tokens: int = 65_536
-) -> Scorer:
+def scorer(directory: ModelDirectory, session: RunsModel, max_queue_tokens: int = 65_536) -> Scorer:
     """The real scorer over a model that may be a stub."""
     return Scorer(directory, session, Batcher(1_024, max_queue_tokens, 1e-6))
 
@@ -114,12 +111,14 @@ class Gateway:
         upstream: Upstream,
         servers: Sequence[str],
         change: Change = lambda _: None,
+        name: str = "envoy",
     ) -> None:
         config = bootstrap(servers, upstream.address)
         change(config)
         self.upstream = upstream
+        self.fails_open = False
         self._stack = ExitStack()
-        self.envoy = self._stack.enter_context(Envoy(folder, config))
+        self.envoy = self._stack.enter_context(Envoy(folder, config, name))
         try:
             self.address = self.envoy.ready()
         except BaseException:
@@ -159,3 +158,9 @@ def ext_authz(config: dict[str, Any]) -> dict[str, Any]:
     manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
     settings: dict[str, Any] = manager["http_filters"][0]["typed_config"]
     return settings
+
+
+def run(*command: str | Path) -> tuple[int, str]:
+    """Exit status of a command, and all that it said."""
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    return done.returncode, done.stdout + done.stderr
