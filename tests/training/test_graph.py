@@ -5,7 +5,7 @@ import onnxruntime as ort
 import pytest
 from numpy.typing import NDArray
 
-from extauthz.training.graph import HEADS, WEIGHT_LEVELS, model, rowwise
+from extauthz.training.graph import HEADS, LEVELS, WEIGHT_LEVELS, model, rowwise
 
 WIDTH, INNER, VOCABULARY, POSITIONS = 48, 96, 40, 32
 Weights = dict[str, NDArray[np.float32]]
@@ -41,11 +41,11 @@ def weights() -> Weights:
 
 
 def representable(name: str, value: NDArray[np.float64]) -> NDArray[np.float32]:
-    """The nearest weights that 7 bits hold, so that only activations are rounded in the graph."""
+    """The nearest weights that the graph can hold, so that only activations are rounded in the graph."""
     single = (value + ("LayerNorm.weight" in name)).astype(np.float32)
     if single.ndim == 1 or "position" in name or "token_type" in name:
         return single
-    integers, scale = rowwise(single, WEIGHT_LEVELS)
+    integers, scale = rowwise(single, LEVELS if "word" in name else WEIGHT_LEVELS)
     return np.asarray(integers * scale[:, None], np.float32)
 
 
