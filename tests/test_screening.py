@@ -122,7 +122,7 @@ async def judge(model: Path, call: Call, cancellation: Cancellation) -> tuple[st
     return outcome.decision.verdict, outcome.decision.reason
 
 
-@pytest.mark.parametrize("words", [0, 3, 3_000], ids=["alone", "in a window", "in many windows"])
+@pytest.mark.parametrize("words", [0, 3, 1_000], ids=["alone", "in a window", "in many windows"])
 @pytest.mark.parametrize("text", ["{0}{1}", "{1} {0}", "{0}{1} {0}"])
 async def test_no_padding_hides_the_word_from_a_real_model(
     canary: Path, text: str, words: int
