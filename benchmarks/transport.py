@@ -328,7 +328,8 @@ def _commands(folder: Path) -> tuple[dict[str, list[str]], str]:
             return commands, f"absent: {reason}"
 
 
-def _bench(rounds: int, share: float) -> None:
+def _bench(rounds: int, share: float) -> dict[str, Any]:
+    """Start everything, measure every cell, print the table; what is to be kept of it."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         commands, floor = _commands(folder)
@@ -345,13 +346,12 @@ def _bench(rounds: int, share: float) -> None:
             assert _allowed(admin) == asked, "Envoy counts other Checks than were sent"
         results = [_result(cell, samples[cell]) for cell in cells]
     _print(results, servers)
-    details = {"floor": floor, "load": generator(), "rounds": rounds, "cells": results}
-    print(f"written: {save('transport', details, _PACKAGES).name}")
+    return {"floor": floor, "load": generator(), "rounds": rounds, "cells": results}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="one short round")
+    parser.add_argument("--quick", action="store_true", help="one short round, not kept")
     commands = parser.add_subparsers()
     serve = commands.add_parser("serve", help="be one of the servers (used by the benchmark)")
     serve.add_argument("transport", choices=_PYTHON)
@@ -362,7 +362,8 @@ def main() -> None:
     elif arguments.quick:
         _bench(rounds=1, share=0.1)
     else:
-        _bench(rounds=3, share=1.0)
+        result = _bench(rounds=5, share=1.0)
+        print(f"written: {save('transport', result, _PACKAGES).name}")
 
 
 if __name__ == "__main__":

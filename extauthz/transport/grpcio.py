@@ -24,7 +24,11 @@ if TYPE_CHECKING:  # gRPC's classes are generic in its stubs alone
 
 
 async def start(methods: Methods, options: ListenOptions) -> "GrpcioTransport":
-    """Listen and serve. OSError when the address can not be bound."""
+    """Listen and serve.
+
+    OSError when the address can not be bound; OSError or ValueError when a certificate or key can
+    not be read.
+    """
     calls = Calls()
     server = grpc.aio.server(options=_channel_arguments(options))
     server.add_generic_rpc_handlers((_Router(methods, options, calls),))

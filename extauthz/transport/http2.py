@@ -63,7 +63,11 @@ class _ClientGoneError(Exception):
 
 
 async def start(methods: Methods, options: ListenOptions) -> "Http2Transport":
-    """Listen and serve. OSError when the address can not be bound."""
+    """Listen and serve.
+
+    OSError when the address can not be bound; OSError or ValueError when a certificate or key can
+    not be read.
+    """
     _keep_freed_memory()
     calls = Calls()
     listener = listen(options.address)

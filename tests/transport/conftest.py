@@ -25,6 +25,11 @@ def unary(channel: grpc.aio.Channel, method: str) -> Call:
     return channel.unary_unary(f"/test.Service/{method}")
 
 
+async def echo(message: bytes, deadline: float, cancellation: Cancellation) -> bytes:
+    """A handler that answers with the message."""
+    return message
+
+
 async def cancelled(cancellation: Cancellation) -> None:
     """Return once it is set; the test's own timeout bounds the wait."""
     while not cancellation.cancelled:  # noqa: ASYNC110 - it is a flag, so that reading it is free

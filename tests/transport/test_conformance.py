@@ -12,15 +12,10 @@ import pytest
 
 from extauthz.core.cancellation import Cancellation
 from extauthz.transport.options import ListenOptions
-from tests.transport.certificates import Authority
-from tests.transport.conftest import Servers, cancelled, unary
+from tests.transport.conftest import Servers, cancelled, echo, unary
 
 LOOPBACK = "127.0.0.1:0"
 SECRET = "the text of a prompt"
-
-
-async def echo(message: bytes, deadline: float, cancellation: Cancellation) -> bytes:
-    return message
 
 
 async def time_left_ms(message: bytes, deadline: float, cancellation: Cancellation) -> bytes:
@@ -303,53 +298,6 @@ async def test_an_address_in_use_is_an_error_and_not_a_shared_port(servers: Serv
     first = await servers.listen({"Echo": echo}, ListenOptions(LOOPBACK))
     with pytest.raises(OSError, match=r"."):
         await servers.listen({"Echo": echo}, ListenOptions(first.addresses[0]))
-
-
-# TLS
-
-CHECKOUT = "spiffe://mesh.test/ns/shop/sa/checkout"
-GATEWAY = "spiffe://mesh.test/ns/gateway/sa/envoy"
-
-
-async def test_tls_without_a_client_authority_serves_any_client(
-    servers: Servers, authority: Authority
-) -> None:
-    options = ListenOptions(LOOPBACK, tls=authority.tls(verify=False))
-    peer = await servers.peer({"Echo": echo}, options, authority.anonymous())
-    assert await peer.call("Echo")(b"m") == b"m"
-
-
-async def test_a_client_authority_refuses_strangers_and_serves_its_own(
-    servers: Servers, authority: Authority, tmp_path: Path
-) -> None:
-    options = ListenOptions(LOOPBACK, tls=authority.tls())
-    peer = await servers.peer({"Echo": echo}, options, authority.credentials())
-    assert await peer.call("Echo")(b"m") == b"m"
-    stranger = grpc.ssl_channel_credentials(authority.root, *Authority(tmp_path).client(GATEWAY))
-    for credentials in (authority.anonymous(), stranger):
-        channel = await servers.channel(peer.address, credentials)
-        with pytest.raises(grpc.aio.AioRpcError) as refused:
-            await unary(channel, "Echo")(b"m")
-        assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
-
-
-@pytest.mark.parametrize(
-    ("uris", "status"),
-    [
-        ((GATEWAY,), grpc.StatusCode.OK),
-        ((CHECKOUT,), grpc.StatusCode.PERMISSION_DENIED),
-        ((GATEWAY + "/x",), grpc.StatusCode.PERMISSION_DENIED),
-        ((), grpc.StatusCode.PERMISSION_DENIED),
-        ((GATEWAY, CHECKOUT), grpc.StatusCode.PERMISSION_DENIED),
-    ],
-    ids=["listed", "unlisted", "longer", "none", "two"],
-)
-async def test_a_listed_identity_alone_is_admitted(
-    servers: Servers, authority: Authority, uris: tuple[str, ...], status: grpc.StatusCode
-) -> None:
-    options = ListenOptions(LOOPBACK, tls=authority.tls(GATEWAY, "spiffe://mesh.test/other"))
-    peer = await servers.peer({"Echo": echo}, options, authority.credentials(*uris))
-    assert await peer.status("Echo") is status
 
 
 # Both alike
