@@ -6,6 +6,7 @@ batch is in flight at a time, so the next one forms as late as possible.
 
 import asyncio
 import logging
+import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -204,7 +205,7 @@ def _warm_up(
     """Run the smallest, a middling and the largest batch. Seconds per token, seconds per call."""
     tokenizer = WindowTokenizer(directory.tokenizer, directory.window, directory.overlap)
     text = "the quick brown fox " * directory.window
-    windows, _ = tokenizer.windows(text, max_tokens=len(text)) or ([], 0)
+    windows, _ = tokenizer.windows(text, max_tokens=sys.maxsize) or ([], 0)
     full = windows[0].astype(np.int64)
     rows = max(1, batch_tokens // len(full))
     _measure(directory, session, full[None, : len(full) // 2])

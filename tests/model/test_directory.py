@@ -1,0 +1,254 @@
+"""What is accepted as a model directory, and what is said of one that is not."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from extauthz.core.call import Provenance
+from extauthz.model.directory import ModelError, load
+from extauthz.model.session import Session
+from tests import canary_model
+
+
+def described(path: Path, **changes: Any) -> Path:
+    """A canary directory with a `guard.json` that is right but for the named members."""
+    canary_model.build(path)
+    files = ("model.onnx", "tokenizer.json", "config.json")
+    guard = {
+        "format": 1,
+        "name": "canary",
+        "version": "3",
+        "window": 24,
+        "overlap": 6,
+        "malicious_labels": ["INJECTION"],
+        "thresholds": {"user": 0.7},
+        "batch_invariant": True,
+        "training_data": "none",
+        "sha256": {name: sha256(path / name) for name in files},
+    }
+    (path / "guard.json").write_text(json.dumps(guard | changes))
+    return path
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def refused(path: Path, *expected: str) -> None:
+    with pytest.raises(ModelError) as caught:
+        load(path)
+    for text in expected:
+        assert text in str(caught.value)
+
+
+# Drop-in folders
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_hugging_face_folder_is_served_as_it_is(tmp_path: Path, nested: bool) -> None:
+    model = load(canary_model.build(tmp_path / "guard", nested=nested))
+    assert model.name == "guard"
+    assert model.labels == ("BENIGN", "INJECTION")
+    assert model.malicious == (False, True)
+    assert (model.window, model.overlap, model.pad_id) == (32, 8, 0)
+    assert model.thresholds == dict.fromkeys(Provenance, 0.5)
+    assert not model.batch_invariant
+    assert model.onnx.parent.name == ("onnx" if nested else "guard")
+
+
+@pytest.mark.parametrize("name", ["model_quantized.onnx", "model_int8.onnx"])
+def test_a_quantised_graph_is_found_when_there_is_no_other(tmp_path: Path, name: str) -> None:
+    canary_model.build(tmp_path, nested=True)
+    (tmp_path / "onnx/model.onnx").rename(tmp_path / "onnx" / name)
+    assert load(tmp_path).onnx.name == name
+    shutil.copy(tmp_path / "onnx" / name, tmp_path / "onnx/model.onnx")
+    assert load(tmp_path).onnx.name == "model.onnx"
+
+
+@pytest.mark.parametrize(
+    ("labels", "malicious"),
+    [
+        (("LABEL_0",), (True,)),
+        (("INJECTION",), (True,)),
+        (("SAFE", "JAILBREAK"), (False, True)),
+        (("attack", "legit"), (True, False)),
+        (("benign", "injection", "jailbreak"), (False, True, True)),
+    ],
+)
+def test_labels_say_which_of_them_is_the_attack(
+    tmp_path: Path, labels: tuple[str, ...], malicious: tuple[bool, ...]
+) -> None:
+    assert load(canary_model.build(tmp_path, labels)).malicious == malicious
+
+
+def test_config_json_may_name_the_attack_among_labels_that_do_not(tmp_path: Path) -> None:
+    config: dict[str, object] = {"malicious_labels": ["LABEL_1"]}
+    model = load(canary_model.build(tmp_path, ("LABEL_0", "LABEL_1"), config=config))
+    assert model.malicious == (False, True)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ("LABEL_0", "LABEL_1"),
+        ("safe", "benign"),
+        ("injection", "attack"),
+        ("safe", "injection", "?"),
+    ],
+)
+def test_labels_that_leave_it_open_are_refused(tmp_path: Path, labels: tuple[str, ...]) -> None:
+    canary_model.build(tmp_path, labels)
+    refused(tmp_path, "config.json", "cannot tell", str(list(labels)), "malicious_labels")
+
+
+@pytest.mark.parametrize("count", [0, 4])
+def test_a_head_has_one_to_three_labels(tmp_path: Path, count: int) -> None:
+    id2label = {str(i): f"L{i}" for i in range(count)}
+    canary_model.build(tmp_path, config={"id2label": id2label})
+    refused(tmp_path, f"{count} labels", "expected 1 to 3")
+
+
+@pytest.mark.parametrize("keys", [("zero", "one"), ("1", "2"), ("0", "00"), ("0", "2"), ("", "1")])
+def test_label_keys_are_the_indices_of_the_logits(tmp_path: Path, keys: tuple[str, str]) -> None:
+    canary_model.build(tmp_path, config={"id2label": dict.fromkeys(keys, "SAFE")})
+    refused(tmp_path, "config.json", "id2label", "expected ['0', '1']")
+
+
+def test_unknown_names_in_malicious_labels_are_refused(tmp_path: Path) -> None:
+    canary_model.build(tmp_path, config={"malicious_labels": ["EVIL"]})
+    refused(tmp_path, "config.json", "malicious_labels", "EVIL", "INJECTION")
+
+
+@pytest.mark.parametrize("positions", [-1, 0, 2])
+def test_a_folder_whose_window_holds_no_text_is_refused(tmp_path: Path, positions: int) -> None:
+    canary_model.build(tmp_path, config={"max_position_embeddings": positions})
+    refused(tmp_path, "config.json", "overlap < window - 2")
+
+
+def test_a_long_context_is_used_in_windows_of_512(tmp_path: Path) -> None:
+    model = load(canary_model.build(tmp_path, config={"max_position_embeddings": 8_192}))
+    assert (model.window, model.overlap) == (512, 64)
+
+
+def test_no_pad_token_means_zero(tmp_path: Path) -> None:
+    assert load(canary_model.build(tmp_path, config={"pad_token_id": None})).pad_id == 0
+
+
+# What is missing or broken
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "tokenizer.json", "config.json"])
+def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
+    canary_model.build(tmp_path)
+    (tmp_path / name).unlink()
+    refused(tmp_path, str(tmp_path), name, "expected")
+
+
+def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    refused(tmp_path / "nowhere", "nowhere", "model.onnx")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"id2label": 3}',
+        b'{"id2label": {"0": 1}}',
+        b'{"model_type": "\xff"}',
+        b'{"x": ' + b"[" * 100_000,
+    ],
+    ids=["empty", "cut", "list", "number", "no name", "not UTF-8", "deep"],
+)
+def test_a_broken_config_is_refused(tmp_path: Path, content: bytes) -> None:
+    canary_model.build(tmp_path)
+    (tmp_path / "config.json").write_bytes(content)
+    refused(tmp_path, "config.json")
+
+
+def test_a_guard_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    canary_model.build(tmp_path)
+    (tmp_path / "guard.json").mkdir()
+    refused(tmp_path, "guard.json")
+
+
+# Our own directories
+
+
+def test_guard_json_says_what_a_directory_is(tmp_path: Path) -> None:
+    model = load(described(tmp_path))
+    assert (model.name, model.version) == ("canary", "3")
+    assert (model.window, model.overlap) == (24, 6)
+    assert model.batch_invariant
+    assert model.thresholds[Provenance.USER] == 0.7
+    assert model.thresholds[Provenance.TOOL_RESULT] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"format": 2}, "format 2"),
+        ({"window": 600}, "window - 2 <= 512"),
+        ({"window": 2, "overlap": 0}, "overlap < window - 2"),
+        ({"window": 16, "overlap": 14}, "overlap < window - 2"),
+        ({"overlap": -1}, "0 <= overlap"),
+        ({"thresholds": {"user": 0.0}}, "thresholds in (0, 1]"),
+        ({"thresholds": {"user": 1.1}}, "thresholds in (0, 1]"),
+        ({"thresholds": {"nobody": 0.5}}, "nobody"),
+        ({"malicious_labels": ["EVIL"]}, "EVIL"),
+        ({"stride": 3}, "stride"),
+        ({"window": "24"}, "window"),
+    ],
+)
+def test_a_wrong_member_of_guard_json_is_named(
+    tmp_path: Path, changes: dict[str, Any], expected: str
+) -> None:
+    refused(described(tmp_path, **changes), "guard.json", expected)
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "tokenizer.json", "config.json"])
+def test_a_file_that_is_not_what_guard_json_says_is_refused(tmp_path: Path, name: str) -> None:
+    described(tmp_path)
+    (tmp_path / name).write_bytes((tmp_path / name).read_bytes() + b" ")
+    refused(tmp_path, name, "SHA-256", sha256(tmp_path / name))
+
+
+@pytest.mark.parametrize("name", ["model.onnx_data", "model.onnx.data"])
+def test_weights_beside_the_graph_must_be_in_guard_json_too(tmp_path: Path, name: str) -> None:
+    described(tmp_path)
+    (tmp_path / name).write_bytes(b"weights")
+    refused(tmp_path, name, "SHA-256")
+
+
+# The digest
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "tokenizer.json", "config.json", "model.onnx_data"])
+def test_the_digest_changes_with_every_file(tmp_path: Path, name: str) -> None:
+    before = load(canary_model.build(tmp_path)).digest
+    file = tmp_path / name
+    file.write_bytes((file.read_bytes() if file.exists() else b"") + b" ")
+    assert load(tmp_path).digest != before
+    assert len(before) == 64
+
+
+@pytest.mark.parametrize(
+    "changes", [{"window": 20}, {"thresholds": {"user": 0.6}}, {"batch_invariant": False}]
+)
+def test_the_digest_changes_with_what_guard_json_says(
+    tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    same, other = described(tmp_path / "a"), described(tmp_path / "b", **changes)
+    assert load(same).digest == load(described(tmp_path / "c")).digest
+    assert load(same).digest != load(other).digest
+
+
+@pytest.mark.parametrize("labels", [("INJECTION",), ("SAFE", "INJECTION"), ("A", "B", "C")])
+def test_every_head_that_is_accepted_can_be_loaded(tmp_path: Path, labels: tuple[str, ...]) -> None:
+    canary_model.build(tmp_path, labels, config={"malicious_labels": [labels[-1]]})
+    assert Session(load(tmp_path), "cpu", threads=1).device == "cpu"
