@@ -75,5 +75,5 @@ def chat(text: str = "What is the capital of France?", host: str = "json.test") 
         {"role": "system", "content": "You are a helpful assistant."},
         {"role": "user", "content": text},
     ]
-    body = json.dumps({"model": "sample", "messages": messages}).encode()
+    body = json.dumps({"model": "sample", "messages": messages}, ensure_ascii=False).encode()
     return Request("/v1/chat/completions", body, host=host)
