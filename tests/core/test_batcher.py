@@ -521,6 +521,16 @@ def test_a_fault_after_which_nobody_waits_leaves_nothing_in_the_queue() -> None:
     assert batcher.queued_tokens == 0
 
 
+def test_a_fault_of_a_job_that_was_given_up_is_nobodys_answer() -> None:
+    batcher = make_batcher()
+    job = make_job(4)
+    batcher.offer(job, 0.0)
+    batch = take(batcher)
+    job.failure = Failure.DEADLINE_EXCEEDED
+    assert batcher.fault(batch) == []
+    assert job.failure is Failure.DEADLINE_EXCEEDED
+
+
 @dataclass
 class Known:
     """What the test knows of a job that was accepted."""
