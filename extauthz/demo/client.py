@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import json
+import ssl
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -38,9 +39,12 @@ class Answer:
         return json.loads(self.body)
 
 
-def send(address: str, request: Request) -> Answer:
+def send(address: str, request: Request, tls: ssl.SSLContext | None = None) -> Answer:
     """Send `request` to Envoy at `address` over a connection of its own."""
-    connection = http.client.HTTPConnection(address, timeout=_TIMEOUT_S)
+    if tls is None:
+        connection = http.client.HTTPConnection(address, timeout=_TIMEOUT_S)
+    else:
+        connection = http.client.HTTPSConnection(address, timeout=_TIMEOUT_S, context=tls)
     try:
         connection.putrequest(
             request.method, request.path, skip_host=True, skip_accept_encoding=True

@@ -138,7 +138,7 @@ class Envoy(Child):
         path = folder / f"{name}.json"
         path.write_text(json.dumps(config))
         self._admin_file: Final = folder / f"{name}.admin"
-        flags = ["--concurrency", "1", "--use-dynamic-base-id", "--log-level", "warning"]
+        flags = ["--concurrency", "1", "--disable-hot-restart", "--log-level", "warning"]
         flags += ["--file-flush-interval-msec", _FLUSH_MS]
         flags += ["--admin-address-path", str(self._admin_file)]
         super().__init__(name, [str(envoy_binary()), "-c", str(path), *flags], folder)

@@ -1,6 +1,7 @@
 """Between Envoy and us: sockets, certificates, and a server that is gone or does not move."""
 
 import signal
+import ssl
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from extauthz.demo.client import send
 from extauthz.demo.processes import ENVOY_YAML, Server, cluster, envoy_binary
 from extauthz.demo.upstream import Upstream
 from extauthz.model.directory import ModelDirectory
@@ -100,6 +102,59 @@ def test_a_unix_socket_serves_as_well(
 
     assert gateway.send(chat()).status == 200
     assert gateway.send(chat(CANARY)).status == 403
+
+
+def test_the_identity_of_a_client_with_a_certificate_reaches_the_policy(
+    stack: ExitStack,
+    transport: str,
+    model: ModelDirectory,
+    authority: Authority,
+    upstream: Upstream,
+    tmp_path: Path,
+) -> None:
+    """A principal is what the policy may trust; a header is not."""
+    tls = authority.tls()
+
+    def terminate_tls(config: dict[str, Any]) -> None:
+        server = {
+            "certificate_chain": {"filename": str(tls.certificate)},
+            "private_key": {"filename": str(tls.key)},
+        }
+        common = {
+            "tls_certificates": [server],
+            "validation_context": {"trusted_ca": {"filename": str(tls.client_ca)}},
+        }
+        context = (
+            "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext"
+        )
+        listener = config["static_resources"]["listeners"][0]
+        listener["filter_chains"][0]["transport_socket"] = {
+            "name": "envoy.transport_sockets.tls",
+            "typed_config": {
+                "@type": context,
+                "require_client_certificate": True,
+                "common_tls_context": common,
+            },
+        }
+
+    served = _serve(stack, transport, model, ListenOptions("127.0.0.1:0"))
+    gateway = stack.enter_context(Gateway(tmp_path, upstream, [served.address], terminate_tls))
+    client = _client(tmp_path, authority, "spiffe://example.org/app")
+
+    known = send(gateway.address, chat(host="principal.test"), client)
+    stranger = _client(tmp_path, authority, "spiffe://example.org/other")
+    unknown = send(gateway.address, chat(host="principal.test"), stranger)
+
+    assert (known.status, unknown.status) == (200, 403)
+    assert unknown.json["error"]["reason"] == "route_denied"
+
+
+def _client(folder: Path, authority: Authority, uri: str) -> ssl.SSLContext:
+    key, certificate = authority.client(uri)
+    (folder / "client.both").write_bytes(key + certificate)
+    context = ssl.create_default_context(cadata=authority.root.decode())
+    context.load_cert_chain(folder / "client.both")
+    return context
 
 
 def _closed(config: dict[str, Any]) -> None:
