@@ -1,8 +1,8 @@
 """Which windows go into the next model call. No thread, no clock, no model: `now` is an argument.
 
 There is no waiting window: a batch is whatever stands in the queue when the model is free, earliest
-deadline first. A job may be spread over several batches, so a long document never blocks a short
-question, and a window that nobody waits for any more is dropped unexecuted.
+deadline first. A job may be spread over several batches, so a long document does not hold up who is
+more urgent, and a window that nobody waits for any more is dropped unexecuted.
 """
 
 import heapq
