@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -193,16 +194,24 @@ async def test_a_change_between_loading_and_serving_is_noticed(
         assert await verdict(peer) == "allow"
 
 
-async def test_a_file_that_goes_bad_is_noticed_and_shown(
-    build: Build, policy: Path, monkeypatch: pytest.MonkeyPatch
+async def test_a_file_that_goes_bad_is_noticed_and_told_of_once(
+    build: Build,
+    policy: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(server_module, "_WATCH_S", 0.005)
+    looks = Mock(wraps=server_module._contents)
+    monkeypatch.setattr(server_module, "_contents", looks)
     server = build()
     async with running(server) as peer:
         write(policy, BAD)
         await until(lambda: gauge(server, "extauthz_policy_valid") == 0)
+        looks.reset_mock()
+        await until(lambda: looks.call_count >= 3)
 
         assert await verdict(peer) == "deny"
+    assert caplog.text.count("policy not reloaded") == 1
 
 
 def test_a_server_does_not_start_on_a_bad_policy(build: Build, policy: Path) -> None:

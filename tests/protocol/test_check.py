@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from itertools import product
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from extauthz.core.call import Call
@@ -83,6 +83,7 @@ def read(message: bytes) -> Call:
     return call
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no fault of ours
 @given(DECIDED | HAND_MADE, METADATA)
 def test_an_answer_allows_exactly_when_the_decision_does_and_carries_no_denial(
     decision: Decision, metadata: Mapping[str, str | float | bool]
