@@ -59,6 +59,7 @@ class Server:
         self._records: Final = RecordWriter(self._sink)
         self._authorizer: Final = Authorizer(policy, self._scorer, self._observe)
         self._stopping: Final = asyncio.Event()
+        self._hung_up: Final = asyncio.Event()
         self._serving = False
         self._gauges()
 
@@ -91,10 +92,11 @@ class Server:
             await asyncio.gather(*(one.drain(settings.drain_grace_s) for one in transports))
             self._close(admin)
 
-    def reload(self) -> None:
+    async def reload(self) -> None:
         """Serve the policy file as it is now, or keep the last good one and say why."""
         try:
-            policy = load_policy(self._settings.policy)
+            # On a thread: the longest policies take a third of a second, and checks would wait.
+            policy = await asyncio.to_thread(load_policy, self._settings.policy)
         except (PolicyError, OSError) as error:
             self._metrics.policy_valid.set(0)
             _log.error("policy not reloaded, the last good one stays: %s", error)
@@ -104,13 +106,20 @@ class Server:
             _log.info("policy %s loaded", policy.digest[:12])
         self._metrics.serve_policy(policy.digest)
 
+    def hang_up(self) -> None:
+        """Reload now, changed or not: what SIGHUP asks for."""
+        self._hung_up.set()
+
     async def _watch_policy(self) -> None:
         while True:
-            await asyncio.sleep(_WATCH_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_WATCH_S):
+                    await self._hung_up.wait()
             now = _contents(self._settings.policy)
-            if now != self._policy_file:
+            if now != self._policy_file or self._hung_up.is_set():
+                self._hung_up.clear()
                 self._policy_file = now
-                self.reload()
+                await self.reload()
 
     async def _health(self, message: bytes, _deadline: float, _unused: Cancellation) -> bytes:
         return health.answer(message, serving=self._serving)
@@ -154,7 +163,7 @@ def serve(settings: Settings) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, server.stop)
-        loop.add_signal_handler(signal.SIGHUP, server.reload)
+        loop.add_signal_handler(signal.SIGHUP, server.hang_up)
         await server.run(lambda addresses: _log.info("serving on %s", ", ".join(addresses)))
 
     uvloop.run(main())

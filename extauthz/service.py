@@ -62,6 +62,9 @@ class Authorizer:
         self.policy = policy
         self._scorer: Final = scorer
         self._observe: Final = observe
+        # Written while nothing is wrong, so that a bug in writing has an answer too.
+        self._after_bug: Final = _refuse(Call(), Failure.INTERNAL_ERROR)
+        self._answer_to_bug: Final = wire.write(self._after_bug.decision, {})
 
     async def check(self, message: bytes, deadline: float, cancellation: Cancellation) -> bytes:
         """CheckRequest bytes in, CheckResponse bytes out. Never raises for a message it received.
@@ -82,8 +85,7 @@ class Authorizer:
             answer = wire.write(outcome.decision, self._metadata(policy, outcome))
         except Exception as bug:  # noqa: BLE001 - an RPC error would be an allow under failure_mode_allow
             _report("answered with a denial", bug)
-            outcome = _refuse(Call(), Failure.INTERNAL_ERROR)
-            answer = wire.write(outcome.decision, {})
+            outcome, answer = self._after_bug, self._answer_to_bug
         seen = Observation(
             outcome.call,
             outcome.signals,

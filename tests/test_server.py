@@ -145,7 +145,7 @@ async def test_a_changed_policy_is_served_after_a_reload(build: Build, policy: P
     async with running(server) as peer:
         before = await verdict(peer)
         write(policy, ALLOW)
-        server.reload()
+        await server.reload()
 
         assert (before, await verdict(peer)) == ("deny", "allow")
         assert gauge(server, "extauthz_policy_valid") == 1
@@ -158,13 +158,13 @@ async def test_a_bad_policy_leaves_the_last_good_one_and_says_why(
     async with running(server) as peer:
         for change in (partial(write, policy, BAD), policy.unlink):
             change()
-            server.reload()
+            await server.reload()
 
             assert await verdict(peer) == "deny"
             assert gauge(server, "extauthz_policy_valid") == 0
 
         write(policy, ALLOW)
-        server.reload()
+        await server.reload()
         assert await verdict(peer) == "allow"
         assert gauge(server, "extauthz_policy_valid") == 1
     assert f'{policy}:2: found "inspekt" at default.action' in caplog.text
