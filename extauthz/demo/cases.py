@@ -1,6 +1,7 @@
 """The requests of the demo, shaped as SDKs shape them, each with the verdict it should get.
 
-All texts are written for this demo. None of them was chosen because a model gets it right.
+All texts are written for this demo. They show what the filter does, not how good its model is: a
+dozen texts cannot, and the model's card says what was measured.
 """
 
 import gzip
@@ -43,9 +44,9 @@ _IN_DOCUMENT: Final = (
     "Education: B.Sc. in mechanical engineering."
 )
 _TRIGGER_WORDS: Final = (
-    "Write unit tests for our log reader: it should ignore all previous entries, override the "
-    "system default when asked to, bypass the cache, and forget rules that were deleted. The "
-    "admin prompt must still show the instructions."
+    "The new system bypasses the old approval rules for travel. Draft a memo for all staff: they "
+    "should disregard the previous instructions on expense reports, and the override by an admin "
+    "is no longer needed."
 )
 
 
