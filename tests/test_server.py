@@ -96,10 +96,10 @@ async def until(holds: Callable[[], bool]) -> None:
     raise AssertionError("nothing happened")
 
 
-def own_threads() -> set[str]:
-    """Names of the threads that a server starts."""
-    names = {thread.name for thread in threading.enumerate()}
-    return {name for name in names if re.match("admin|records|inference|tokenizer", name)}
+def own_threads() -> set[threading.Thread]:
+    """The threads that servers started and that still run."""
+    names = re.compile("admin|records|inference|tokenizer")
+    return {thread for thread in threading.enumerate() if names.match(thread.name)}
 
 
 async def verdict(peer: Any) -> object:
@@ -110,6 +110,7 @@ async def verdict(peer: Any) -> object:
 async def test_it_serves_checks_health_and_metrics_and_records_each_decision(
     build: Build, records: Path, transport: str
 ) -> None:
+    before = own_threads()
     server = build(transport=transport)
     async with running(server) as peer:
         assert await peer.health() == "SERVING"
@@ -118,7 +119,7 @@ async def test_it_serves_checks_health_and_metrics_and_records_each_decision(
         assert gauge(server, "extauthz_check_seconds_count") == 2
 
     assert recorded(records) == [(1, "allow"), (2, "deny")]
-    assert own_threads() == set()
+    assert own_threads() == before
 
 
 async def test_several_listeners_answer_alike(build: Build, tmp_path: Path) -> None:
@@ -226,6 +227,7 @@ def test_a_server_does_not_start_on_a_bad_policy(build: Build, policy: Path) -> 
 async def test_an_address_in_use_stops_the_start_and_leaves_nothing_open(
     build: Build, busy: str, transport: str, taken: str
 ) -> None:
+    before = own_threads()
     free, used = ListenOptions("127.0.0.1:0"), ListenOptions(busy)
     changes: dict[str, dict[str, Any]] = {
         "listener": {"listeners": (free, used), "admin": "127.0.0.1:0"},
@@ -237,7 +239,7 @@ async def test_an_address_in_use_stops_the_start_and_leaves_nothing_open(
         async with running(server):
             pass
 
-    assert own_threads() == set()
+    assert own_threads() == before
     assert server._sink.closed
 
 
