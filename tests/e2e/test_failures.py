@@ -4,7 +4,9 @@
 mesh decide: a request that we received is otherwise answered by us, and never with an RPC error.
 """
 
+import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -174,3 +176,23 @@ def test_one_bad_request_harms_no_other(mesh: Gateway, filter_: Filter) -> None:
 
     assert late.status == 503
     assert mesh.send(chat()).status == 200
+
+
+def test_a_client_that_leaves_takes_nothing_with_it(gateway: Gateway, filter_: Filter) -> None:
+    hanging = HangingModel()
+    filter_.scorer.now = scorer(filter_.scorer.directory, hanging)
+    asked, host, port = len(filter_.checks), *gateway.address.split(":")
+    left, right = chat("I leave"), chat("I stay")
+    assert isinstance(left.body, bytes)
+    head = f"POST {left.path} HTTP/1.1\r\nhost: {left.host}\r\ncontent-length: {len(left.body)}"
+    before = len(gateway.upstream.received)
+    with socket.create_connection((host, int(port)), timeout=10) as client:
+        client.sendall(head.encode() + b"\r\n\r\n" + left.body)
+        while len(filter_.checks) == asked:
+            time.sleep(0.01)
+
+    hanging.let_go.set()
+    answer = gateway.send(right)
+
+    assert answer.status == 200
+    assert [one.body for one in gateway.upstream.received[before:]] == [right.body]
