@@ -9,14 +9,13 @@ from typing import Any, Final
 
 import msgspec
 
-from extauthz.core.body import read_body
 from extauthz.core.call import Call
 from extauthz.core.cancellation import Cancellation
 from extauthz.core.decision import Scored
-from extauthz.core.extract import extract
-from extauthz.core.policy import Action, Policy
+from extauthz.core.path import canonical_path
+from extauthz.core.policy import Policy
+from extauthz.core.reading import read
 from extauthz.core.reasons import Failure
-from extauthz.core.views import views
 from extauthz.model import directory
 from extauthz.model.scorer import open_scorer
 from extauthz.model.session import Session
@@ -24,7 +23,7 @@ from extauthz.service import Authorizer, Outcome
 
 #: Nobody waits but the operator.
 _PATIENCE_S: Final = 300.0
-_SHOWN_CHARS: Final = 72
+_SHOWN_CHARS: Final = 60
 #: Editors write LF where HTTP has CRLF.
 _EMPTY_LINE: Final = re.compile(rb"\r?\n\r?\n")
 
@@ -83,11 +82,10 @@ async def explain(call: Call, policy: Policy, model: Path) -> Trace:
 
 def _texts(outcome: Outcome) -> tuple[str, ...]:
     """The texts that were scored, in the order of the scores."""
-    body = read_body(outcome.call, outcome.rule.limits.body_bytes)
-    if outcome.rule.action is not Action.INSPECT or isinstance(body, Failure):
+    if not outcome.signals.scored:
         return ()
-    segments = extract(body, outcome.signals.dialect).segments
-    return tuple(text for segment in segments for _, text in views(segment.text))
+    reading = read(outcome.call, outcome.signals.dialect, outcome.rule.limits)
+    return () if isinstance(reading, Failure) else tuple(look.text for look in reading.looks)
 
 
 def as_json(trace: Trace) -> str:
@@ -103,7 +101,7 @@ def as_json(trace: Trace) -> str:
         "tokens": signals.tokens,
         "scored": [
             dataclasses.asdict(scored) | {"text": text}
-            for scored, text in zip(signals.scored, trace.texts, strict=False)
+            for scored, text in zip(signals.scored, trace.texts, strict=True)
         ],
         "policy": trace.policy_digest,
         "model": trace.model.digest,
@@ -119,6 +117,7 @@ def as_text(trace: Trace) -> str:
     facts = [
         ("policy", f"sha256:{trace.policy_digest[:12]}"),
         ("model", f"{trace.model.name} {trace.model.version} sha256:{trace.model.digest[:12]}"),
+        ("path", f"{outcome.call.method} {canonical_path(outcome.call.path)}"),
         ("rule", f"{outcome.rule.name} ({outcome.rule.action})"),
         ("dialect", signals.dialect.name),
         ("text", f"{coverage.total} bytes: {coverage.scanned} scanned, {exempt or 'none exempt'}"),
@@ -131,12 +130,12 @@ def as_text(trace: Trace) -> str:
 
 
 def _table(scored: Sequence[Scored], texts: Sequence[str]) -> list[str]:
-    rows = ["  score  limit  windows  provenance       view        text"]
+    rows = ["  score  limit  windows  provenance       view        where               text"]
     for one, text in zip(scored, texts, strict=True):
         mark = " " if one.passes else "!"
         shown = " ".join(text.split())[:_SHOWN_CHARS]
         rows.append(
             f"{mark} {one.score:.3f}  {one.threshold:.3f}  {one.windows:>7}  "
-            f"{one.provenance:<16} {one.view:<11} {shown!a}"
+            f"{one.provenance:<16} {one.view:<11} {ascii(one.pointer)[1:-1]:<19} {shown!a}"
         )
     return rows

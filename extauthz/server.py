@@ -89,8 +89,11 @@ class Server:
             await asyncio.sleep(settings.drain_wait_s)
         finally:
             watch.cancel()
-            await asyncio.gather(*(one.drain(settings.drain_grace_s) for one in transports))
+            drains = (one.drain(settings.drain_grace_s) for one in transports)
+            faults = await asyncio.gather(*drains, return_exceptions=True)
             self._close(admin)
+            for fault in filter(None, faults):
+                _log.error("a listener did not drain: %s", type(fault).__name__)
 
     async def reload(self) -> None:
         """Serve the policy file as it is now, or keep the last good one and say why."""
@@ -115,7 +118,7 @@ class Server:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_WATCH_S):
                     await self._hung_up.wait()
-            now = _contents(self._settings.policy)
+            now = await asyncio.to_thread(_contents, self._settings.policy)
             if now != self._policy_file or self._hung_up.is_set():
                 self._hung_up.clear()
                 self._policy_file = now
@@ -159,11 +162,13 @@ def serve(settings: Settings) -> None:
     """Run a server until SIGTERM or SIGINT; SIGHUP reloads the policy."""
 
     async def main() -> None:
-        server = Server(settings)
+        # Handlers first: a signal while the model loads waits until there is a server to obey it.
+        server: Server
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, server.stop)
-        loop.add_signal_handler(signal.SIGHUP, server.hang_up)
+            loop.add_signal_handler(number, lambda: server.stop())  # noqa: PLW0108 - not yet there
+        loop.add_signal_handler(signal.SIGHUP, lambda: server.hang_up())  # noqa: PLW0108 - nor now
+        server = Server(settings)
         await server.run(lambda addresses: _log.info("serving on %s", ", ".join(addresses)))
 
     uvloop.run(main())

@@ -42,6 +42,7 @@ def scored(score: float = 0.0, **fields: Any) -> Scored:
         "pointer": "/messages/0",
         "view": "raw",
         "windows": 1,
+        "tokens": 4,
         "threshold": 0.5,
     }
     return Scored(score=score, **plain | fields)

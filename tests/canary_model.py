@@ -44,7 +44,7 @@ def _tokenizer() -> Tokenizer:
     pieces = [chr(c) for c in range(0x21, 0x7F)]
     vocabulary = {word: index for index, word in enumerate([*words, *pieces])}
     vocabulary |= {f"##{p}": len(vocabulary) + i for i, p in enumerate(pieces)}
-    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))  # noqa: S106
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.add_special_tokens(["[PAD]", "[UNK]", "[CLS]", "[SEP]"])
@@ -62,10 +62,10 @@ def _graph(labels: int, *, token_types: bool) -> onnx.ModelProto:
     size = _LETTERS + 2 * (0x7F - 0x21)
     table = [0.0] * size
     table[_WORD] = 1.0
-    weights = [[-9.0 if label == 0 and labels > 1 else 9.0 for label in range(labels)]]
+    weights = [-9.0 if label == 0 and labels > 1 else 9.0 for label in range(labels)]
     constants = [
         helper.make_tensor("table", TensorProto.FLOAT, [size, 1], table),
-        helper.make_tensor("weights", TensorProto.FLOAT, [1, labels], sum(weights, [])),
+        helper.make_tensor("weights", TensorProto.FLOAT, [1, labels], weights),
         helper.make_tensor("half", TensorProto.FLOAT, [1], [0.5]),
         helper.make_tensor("one", TensorProto.INT64, [1], [1]),
     ]

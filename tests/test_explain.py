@@ -87,13 +87,24 @@ async def test_the_text_shows_policy_model_rule_coverage_and_each_score(model: P
 
     lines = explain.as_text(found).splitlines()
     assert lines[0] == "policy   sha256:pppppppppppp"
-    assert lines[2:6] == [
+    assert lines[2:7] == [
+        "path     POST /v1/chat/completions",
         "rule     default (inspect)",
         "dialect  openai_chat",
         "text     33 bytes: 10 scanned, 23 exempt (vocabulary)",
         f"tokens   {found.outcome.signals.tokens} over all views",
     ]
-    assert lines[8] == f"! 1.000  0.500        1  tool_result      raw         '{CANARY} \\x1b[2J'"
+    score, limit, windows, provenance, view, where, text = (
+        lines[9].removeprefix("! ").split(None, 6)
+    )
+    assert (score, limit, windows, provenance, view) == (
+        "1.000",
+        "0.500",
+        "1",
+        "tool_result",
+        "raw",
+    )
+    assert (where, text) == ("/messages/0", f"'{CANARY} \\x1b[2J'")
     assert lines[-1] == "DENY  prompt_injection"
 
 

@@ -1,1 +1,1 @@
-"""Values and rules. Everything here is a pure function of its arguments and `now`."""
+"""Values and rules, free of clocks, threads and I/O: `now` is an argument."""

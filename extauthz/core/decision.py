@@ -8,12 +8,10 @@ from typing import Final
 from extauthz.core.call import Provenance
 from extauthz.core.dialects import UNKNOWN_JSON, Dialect
 from extauthz.core.extract import Coverage
-from extauthz.core.policy import Action, Mutate, Rule
+from extauthz.core.policy import OWN_HEADER_PREFIX, Action, Mutate, Rule
 from extauthz.core.reasons import SERVER_FAILURES, Failure, Reason
 from extauthz.core.refusals import Denial, denial
 
-#: Request headers that only we and Envoy may set; a client's copy is removed before upstream.
-OWN_HEADER_PREFIX: Final = "x-extauthz-"
 _ENVOY_HEADERS: Final = frozenset(
     {"x-envoy-auth-partial-body", "x-envoy-auth-failure-mode-allowed"}
 )
@@ -39,6 +37,7 @@ class Scored:
     pointer: str
     view: str
     windows: int
+    tokens: int
     score: float
     threshold: float
 
@@ -55,9 +54,13 @@ class Signals:
     failure: Failure | None = None
     scored: tuple[Scored, ...] = ()
     coverage: Coverage = _NO_TEXT
-    tokens: int = 0
     dialect: Dialect = UNKNOWN_JSON
     stream: bool = False
+
+    @property
+    def tokens(self) -> int:
+        """Tokens the classifier read."""
+        return sum(scored.tokens for scored in self.scored)
 
     @property
     def worst(self) -> Scored | None:

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Final, NamedTuple
 
 from extauthz.core.body import Json
 from extauthz.core.call import Provenance, Segment
-from extauthz.core.dialects import KNOWN, UNKNOWN_JSON, Dialect
+from extauthz.core.dialects import Dialect
 from extauthz.core.dialects.dialect import ByMember, Label
 
 #: Members whose value, when the dialect defines it, is as constant as the member name.
@@ -45,7 +46,7 @@ def extract(body: Json, dialect: Dialect) -> Extraction:
     """
     walk = _Walk(dialect.vocabulary)
     loose: list[str] = []
-    walk.gather(body, "", _TRIES[dialect.name], loose)
+    walk.gather(body, "", _trie(dialect), loose)
     walk.close(Provenance.USER, "", loose)
     coverage = Coverage(walk.total, walk.scanned, {"vocabulary": walk.exempt})
     return Extraction(tuple(walk.segments), coverage)
@@ -73,7 +74,9 @@ def _compile(labels: Mapping[str, Label]) -> _Node:
     return root
 
 
-_TRIES: Final = {dialect.name: _compile(dialect.labels) for dialect in (*KNOWN, UNKNOWN_JSON)}
+@cache
+def _trie(dialect: Dialect) -> _Node:
+    return _compile(dialect.labels)
 
 
 class _Walk:

@@ -7,6 +7,9 @@ import msgspec
 
 from extauthz.core.call import Call, Provenance
 
+#: Request headers that only we may set; a client's copy is removed before upstream.
+OWN_HEADER_PREFIX: Final = "x-extauthz-"
+
 
 class Action(StrEnum):
     """What a rule does with a call."""
@@ -110,7 +113,7 @@ class Mutate(_Spec, frozen=True):
 
 
 class Rule(_Spec, frozen=True):
-    """What to do with the calls of one route. `deny`, fail closed and enforcing by default."""
+    """What to do with the calls of one route. By default it inspects, enforces, and denies on failure."""
 
     name: str = "default"
     match: Match = Match()
@@ -163,7 +166,3 @@ def _host_is(host: str, pattern: str) -> bool:
     if pattern.startswith("*."):
         return host.endswith(pattern[1:])
     return host == pattern
-
-
-#: Denies every call: what serves until a policy is loaded, and in tests of the edges.
-DENY_ALL: Final = Policy(digest="", routes=(), default=Rule(action=Action.DENY))

@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from extauthz.core.reasons import Failure
 from extauthz_kernels import cap_runs, fold, fold_words, join_spelled, map_points
 
 RAW: Final = "raw"
@@ -40,6 +41,9 @@ _HIDDEN: Final = (
 )  # fmt: skip
 #: "i g n o r e" is spelling, "plan b c" is not.
 _MIN_SPELLED: Final = 5
+#: Honest text grows little under NFKC: a ligature is two or three letters, a squared word four.
+_MAX_EXPANSION: Final = 2
+_FREE_EXPANSION: Final = 4_096
 #: Above the last letter that Unicode assigns (CJK extension H ends at U+323AF).
 _ASSIGNED: Final = 0x32400
 
@@ -56,6 +60,12 @@ def _combining_marks() -> NDArray[np.uint8]:
             first = unicodedata.normalize("NFKD", char)[0]
             table[point] = unicodedata.combining(first) > 0
     return table
+
+
+def _nfkc_lengths() -> NDArray[np.uint8]:
+    """Characters that each code point becomes under NFKC; the last entry stands for all above."""
+    lengths = [len(unicodedata.normalize("NFKC", chr(point))) for point in range(_ASSIGNED)]
+    return np.array([*lengths[:-1], 1], np.uint8)
 
 
 def _revealed() -> NDArray[np.uint32]:
@@ -90,21 +100,38 @@ def _latin() -> NDArray[np.uint32]:
 
 
 _MARKS: Final = _combining_marks()
+_NFKC_LENGTHS: Final = _nfkc_lengths()
 _REVEALED: Final = _revealed()
 _KINDS: Final = _kinds()
 _LATIN_TWINS: Final = _latin()
 
 
-def views(text: str) -> list[tuple[str, str]]:
-    """(name, text) of each view worth scoring; a view equal to the raw text is left out."""
+def views(text: str) -> list[tuple[str, str]] | Failure:
+    """(name, text) of each view worth scoring; a view equal to the raw text is left out.
+
+    BODY_TOO_COMPLEX for a text made of characters that grow manyfold in the normalised view.
+    """
+    if _expands(text):
+        return Failure.BODY_TOO_COMPLEX
     folded = normalise(text)
     return [(RAW, text)] if folded == text else [(RAW, text), (NORMALISED, folded)]
+
+
+def _expands(text: str) -> bool:
+    """Whether NFKC could make more of the text than is worth looking at.
+
+    8 MiB of U+FDFA, 18 characters each under NFKC, would take seconds and a gigabyte.
+    """
+    if text.isascii():
+        return False
+    points = np.minimum(_points(text), _ASSIGNED - 1)
+    return int(_NFKC_LENGTHS[points].sum()) > _MAX_EXPANSION * len(text) + _FREE_EXPANSION
 
 
 def normalise(text: str) -> str:
     """What a lenient reader sees: compatibility forms, lookalikes, hidden and spelled text folded.
 
-    Total, idempotent, linear in the input, and at most 18 times its length (U+FDFA under NFKC).
+    Total, idempotent, linear in the input and in what NFKC makes of it.
     Words that are honest Greek or Cyrillic stay as they are.
     """
     if text.isascii():

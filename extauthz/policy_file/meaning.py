@@ -5,9 +5,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
-from extauthz.core.decision import OWN_HEADER_PREFIX
 from extauthz.core.path import canonical_path
-from extauthz.core.policy import Action, Limits, Match, Mutate, Rule
+from extauthz.core.policy import OWN_HEADER_PREFIX, Action, Limits, Match, Mutate, Rule
 from extauthz.policy_file.fields import Fault, shown
 from extauthz.policy_file.strict_yaml import Path
 
@@ -106,11 +105,11 @@ def _is_settable(name: str) -> bool:
 
 
 def _is_name(text: str) -> bool:
-    return _NAME.fullmatch(text) is not None and text != "default"
+    return _NAME.fullmatch(text) is not None and text not in {"default", "none"}
 
 
 _ROUTE_NAME: Final = _Grammar(
-    _is_name, 'lower-case letters, digits, - and _, at most 64, and not "default"'
+    _is_name, 'lower-case letters, digits, - and _, at most 64, and neither "default" nor "none"'
 )
 _HOSTS: Final = _Grammar(
     _is_host, 'a lower-case host such as "api.example.com" or "*.example.com", no port'

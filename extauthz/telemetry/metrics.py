@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from extauthz.telemetry.observation import Observation
 
-#: Seconds. From a clean cache hit to a long document on a CPU.
+#: Seconds. From a body that cannot be read to a long document on a CPU.
 _LATENCY: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _SCORE: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
 _TOKENS: Final = (16, 64, 256, 1024, 4096, 16384, 65536)

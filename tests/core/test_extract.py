@@ -15,19 +15,12 @@ from extauthz.core.call import Provenance, Segment
 from extauthz.core.dialects import KNOWN, UNKNOWN_JSON, Dialect, dialect_for
 from extauthz.core.dialects.dialect import words
 from extauthz.core.extract import Coverage, extract
-from tests.fixtures import sdk_call
+from tests.fixtures import sdk_call, sdk_calls
 
 DIALECTS = {dialect.name: dialect for dialect in (*KNOWN, UNKNOWN_JSON)}
-CHAT, RESPONSES, ANTHROPIC, UNKNOWN = DIALECTS.values()
-FIXTURES = [
-    "openai_chat",
-    "openai_chat_tools",
-    "openai_chat_stream",
-    "openai_responses",
-    "anthropic_messages",
-    "openai_chat_image",
-    "openai_completions",
-]
+CHAT, RESPONSES = DIALECTS["openai_chat"], DIALECTS["openai_responses"]
+ANTHROPIC, UNKNOWN = DIALECTS["anthropic_messages"], UNKNOWN_JSON
+FIXTURES = sdk_calls()
 MARKER = "§marker§"
 
 # Real member names and values in any place: the shapes that labels look at, and wrong ones.

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from extauthz.core.call import Call, Provenance
 from extauthz.core.path import canonical_path
-from extauthz.core.policy import DENY_ALL, Action, Policy, canonical_host
+from extauthz.core.policy import Policy, canonical_host
 from tests import builders
 
 
@@ -188,10 +188,6 @@ def test_the_first_rule_that_holds_decides() -> None:
 def test_a_call_that_no_route_is_for_falls_under_the_default() -> None:
     assert policy({"paths": ["/a"]}).match(builders.call(), "/b").name == "default"
     assert policy().match(builders.call(), "/b").name == "default"
-
-
-def test_without_a_policy_every_call_is_denied() -> None:
-    assert DENY_ALL.match(builders.call(), "/health").action is Action.DENY
 
 
 calls = st.builds(

@@ -9,11 +9,13 @@ import orjson
 import pytest
 
 from extauthz.core.dialects import KNOWN, UNKNOWN_JSON, Dialect
+from extauthz.core.dialects.anthropic_messages import ANTHROPIC_MESSAGES
+from extauthz.core.dialects.openai_chat import OPENAI_CHAT
+from extauthz.core.dialects.openai_responses import OPENAI_RESPONSES
 from extauthz.core.policy import DenyShape
 from extauthz.core.reasons import Failure, Reason
 from extauthz.core.refusals import Denial, denial
 
-OPENAI_CHAT, OPENAI_RESPONSES, ANTHROPIC_MESSAGES = KNOWN
 DIALECTS = (*KNOWN, UNKNOWN_JSON)
 #: The policy's own "no". Everything else says that a request could not be read or judged.
 JUDGED = [reason for reason in Reason if reason.value not in set(Failure)]

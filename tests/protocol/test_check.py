@@ -47,7 +47,6 @@ SIGNALS = st.builds(
     failure=st.none() | st.sampled_from(Failure),
     scored=st.lists(SCORED, max_size=3).map(tuple),
     coverage=st.sampled_from([Coverage(), Coverage(9, 9), Coverage(9, 4, {"vocabulary": 4})]),
-    tokens=st.integers(0, 9),
     dialect=st.sampled_from(DIALECTS),
     stream=st.booleans(),
 )

@@ -16,7 +16,6 @@ def observation(*scores: float, rule: Rule | None = None, **call: Any) -> Observ
         *scores,
         dialect=KNOWN[0],
         coverage=Coverage(30, 12, {"vocabulary": 18}),
-        tokens=5,
     )
     asked = builders.call(**call)
     decision = decide(rule or Rule(), signals, asked.headers)

@@ -57,7 +57,7 @@ def test_sizes_times_and_the_worst_score_are_observed(metrics: Metrics) -> None:
     value = metrics.registry.get_sample_value
 
     assert value("extauthz_check_seconds_sum") == 0.01234
-    assert value("extauthz_tokens_sum") == 5
+    assert value("extauthz_tokens_sum") == 8
     assert value("extauthz_score_sum", {"provenance": "user"}) == 0.9
     assert value("extauthz_score_count", {"provenance": "user"}) == 1
     assert value("extauthz_text_bytes_total", {"coverage": "scanned"}) == 12

@@ -29,12 +29,12 @@ Label = Provenance | ByMember
 Refusal = Callable[[str], bytes]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Dialect:
     """One request format.
 
     Attributes:
-        name: as it stands in records and metrics.
+        name: as it stands in records.
         endpoints: path endings, such as "/chat/completions".
         labels: where texts begin. A key is a path of member names with `*` for any member or
             array element; the node there starts a new segment with that provenance, and
