@@ -17,5 +17,6 @@ ENV PYTHONDONTWRITEBYTECODE=1 \
 EXPOSE 50051
 ENTRYPOINT ["/opt/extauthz/bin/python", "-m", "extauthz"]
 CMD ["serve"]
-# A read-only root is enough:
+# Metrics and /ready stay on the container's own loopback: set EXTAUTHZ_ADMIN=0.0.0.0:9100 to scrape
+# them from the pod network. A read-only root is enough:
 #   docker run --read-only --cap-drop ALL -p 127.0.0.1:50051:50051 extauthz
