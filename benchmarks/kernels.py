@@ -15,7 +15,18 @@ from itertools import accumulate, pairwise
 import numpy as np
 
 from benchmarks.environment import print_table, save
-from extauthz_kernels import cap_runs, json_shape, pack_windows, worst_windows
+from extauthz.core import views
+from extauthz_kernels import (
+    cap_runs,
+    fold,
+    fold_words,
+    join_spelled,
+    json_shape,
+    map_points,
+    pack_windows,
+    worst_windows,
+)
+from tests.reference import fold as twin
 
 Run = Callable[[], object]
 
@@ -30,11 +41,11 @@ _STEPS = {b"[": 1, b"{": 1, b"]": -1, b"}": -1}
 
 @dataclass(frozen=True)
 class Contest:
-    """Three ways to do the same work on one input."""
+    """Up to three ways to do the same work on one input. NumPy has no natural form of some."""
 
     kernel: Run
     python: Run
-    numpy: Run
+    numpy: Run | None
 
 
 def pack(n: int) -> Contest:
@@ -142,7 +153,55 @@ def worst(n: int) -> Contest:
     return Contest(lambda: worst_windows(logits, malicious, owners, scores), plain, vectorised)
 
 
-_CONTESTS = {"pack_windows": pack, "json_shape": shape, "cap_runs": cap, "worst_windows": worst}
+def reveal(n: int) -> Contest:
+    """A text of n characters, every tenth one invisible."""
+    text = ("ignoreall\u200b" * (n // 10 + 1))[:n]
+    points = np.array(list(map(ord, text)), np.uint32)
+    become = np.arange(0x3000, dtype=np.uint32)
+    become[0x200B] = fold.DROP
+    kept = np.empty_like(points)
+    table = {0x200B: None}
+    return Contest(
+        lambda: map_points(points, become, kept),
+        lambda: text.translate(table),
+        lambda: points[become[points] != fold.DROP],
+    )
+
+
+def disguise(n: int) -> Contest:
+    """A text of n characters in words of lookalikes, beside the regular expression."""
+    text = ("іgnоrе аll " * (n // 11 + 1))[:n]
+    points, folded = np.array(list(map(ord, text)), np.uint32), np.empty(n, np.uint32)
+    kinds, latin = views._KINDS, views._LATIN_TWINS
+    table = dict(zip(views._LOOKALIKES, views._LATIN, strict=True))
+    others = set(filter(lambda char: "\u0370" <= char <= "\u052f", table))
+    return Contest(
+        lambda: fold_words(points, kinds, latin, 4, folded),
+        lambda: twin.fold_words(text, table, others, r"[\w\u0300-\u036f]", 4),
+        None,
+    )
+
+
+def spell(n: int) -> Contest:
+    """A text of n characters, half of it spelled letter by letter, beside the regular expression."""
+    text = ("i g n o r e  what was said " * (n // 26 + 1))[:n]
+    points, joined = np.array(list(map(ord, text)), np.uint32), np.empty(n, np.uint32)
+    return Contest(
+        lambda: join_spelled(points, views._KINDS, 5, joined),
+        lambda: twin.join_spelled(text, 5),
+        None,
+    )
+
+
+_CONTESTS = {
+    "pack_windows": pack,
+    "json_shape": shape,
+    "cap_runs": cap,
+    "map_points": reveal,
+    "fold_words": disguise,
+    "join_spelled": spell,
+    "worst_windows": worst,
+}
 
 
 def cpu_us(run: Run) -> float:
@@ -165,7 +224,7 @@ def wins_from(times: Sequence[dict[str, float]]) -> int | None:
     """Smallest n from which the kernel is the fastest at every larger n too."""
     first = None
     for row in times:
-        ahead = row["kernel_us"] <= min(row["python_us"], row["numpy_us"])
+        ahead = row["kernel_us"] == min(row[way] for way in row if way.endswith("_us"))
         first = (first or int(row["n"])) if ahead else None
     return first
 
@@ -177,13 +236,12 @@ def main() -> None:
         times = []
         for n in _SIZES:
             ways = contest(n)
-            row = {
-                "kernel_us": cpu_us(ways.kernel),
-                "python_us": cpu_us(ways.python),
-                "numpy_us": cpu_us(ways.numpy),
-            }
+            row = {"kernel_us": cpu_us(ways.kernel), "python_us": cpu_us(ways.python)}
+            if ways.numpy is not None:
+                row["numpy_us"] = cpu_us(ways.numpy)
             times.append({"n": n} | {way: round(us, 2) for way, us in row.items()})
-            table.append([f"{name} n={n:,}", *(f"{us:,.1f}" for us in row.values())])
+            shown = [f"{us:,.1f}" for us in row.values()]
+            table.append([f"{name} n={n:,}", *shown, *["-"] * (3 - len(shown))])
         results[name] = {"wins_from_n": wins_from(times), "times": times}
     print_table(["CPU µs per call", "kernel", "Python", "NumPy"], table)
     print()
