@@ -28,6 +28,17 @@ def _whole(said: str) -> str | None:
     return said if "Ctrl-C" in said else None
 
 
+@pytest.mark.parametrize("transport", ["h2corn", "grpcio"])
+def test_with_the_model_that_ships_every_verdict_is_as_expected(
+    transport: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status = run(keep=False, transport=transport)
+
+    said = capsys.readouterr().out
+    assert status == 0, said
+    assert said.count(" ✓ ") == len(cases())
+
+
 def test_a_model_that_misses_attacks_fails_the_demo_and_is_shown(
     model: ModelDirectory, capsys: pytest.CaptureFixture[str]
 ) -> None:
