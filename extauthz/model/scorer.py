@@ -27,6 +27,9 @@ _log: Final = logging.getLogger(__name__)
 
 #: Texts longer than this together are tokenized off the event loop (8 KB cost about 2 ms).
 _INLINE_CHARS: Final = 4_096
+#: Characters per admitted token, on average over a request. Prose has 4 to 5, indented JSON 8; a
+#: megabyte of endless words has few tokens and would hold up the tokenizer for everybody.
+_CHARS_PER_TOKEN: Final = 16
 #: A text costs the tokenizer as much as so many characters, however short it is.
 _CHARS_PER_TEXT: Final = 64
 #: Padded tokens of one model call. A CPU gains nothing from large batches, and a call cannot be
@@ -130,6 +133,8 @@ class Scorer:
         self, texts: Sequence[str], max_tokens: int, cancellation: Cancellation
     ) -> tuple[list[NDArray[np.int32]], list[int], list[int]] | None:
         """Windows of all texts, the text each is of, and the tokens of each text."""
+        if sum(map(len, texts)) > _CHARS_PER_TOKEN * max_tokens:
+            return None
         windows: list[NDArray[np.int32]] = []
         owners: list[int] = []
         tokens: list[int] = []

@@ -226,6 +226,14 @@ async def test_the_token_limit_is_over_all_texts(scorer: Scorer, gate: Gate) -> 
     assert await score(scorer, "a " * 50_000, max_tokens=100) is Failure.TOO_MANY_TOKENS
 
 
+async def test_text_with_hardly_a_token_in_it_is_not_tokenized_to_find_out(
+    scorer: Scorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not isinstance(await score(scorer, " " * 1_600, max_tokens=100), Failure)
+    monkeypatch.setattr(scorer, "_tokenizer", None)
+    assert await score(scorer, " " * 1_601, max_tokens=100) is Failure.TOO_MANY_TOKENS
+
+
 @pytest.mark.parametrize(
     ("texts", "thread"),
     [(["hi"], "MainThread"), (["a " * 4_000], "tokenizer_0"), (["a"] * 500, "tokenizer_0")],
