@@ -76,6 +76,7 @@ async def explain(call: Call, policy: Policy, model: Path) -> Trace:
     try:
         outcome = await authorizer.decide(policy, call, deadline, Cancellation())
     finally:
+        authorizer.close()
         scorer.close()
     return Trace(outcome, _texts(outcome), policy.digest, session.directory)
 

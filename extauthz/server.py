@@ -114,14 +114,17 @@ class Server:
         self._hung_up.set()
 
     async def _watch_policy(self) -> None:
+        seen = self._policy_file
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_WATCH_S):
                     await self._hung_up.wait()
-            now = await asyncio.to_thread(_contents, self._settings.policy)
-            if now != self._policy_file or self._hung_up.is_set():
+            before, seen = seen, await asyncio.to_thread(_contents, self._settings.policy)
+            # A change counts once two looks agree: at the first it may be half written.
+            changed = seen != self._policy_file and seen == before
+            if changed or self._hung_up.is_set():
                 self._hung_up.clear()
-                self._policy_file = now
+                self._policy_file = seen
                 await self.reload()
 
     async def _health(self, message: bytes, _deadline: float, _unused: Cancellation) -> bytes:
@@ -152,6 +155,7 @@ class Server:
     def _close(self, admin: Admin | None) -> None:
         if admin is not None:
             admin.close()
+        self._authorizer.close()
         self._scorer.close()
         self._records.close()
         if self._sink is not sys.stdout.buffer:

@@ -5,15 +5,16 @@ import logging
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from extauthz.core.call import Call
 from extauthz.core.cancellation import Cancellation
 from extauthz.core.decision import Decision, Scored, Signals, decide
-from extauthz.core.dialects import dialect_for
+from extauthz.core.dialects import Dialect, dialect_for
 from extauthz.core.path import canonical_path
-from extauthz.core.policy import Action, Policy, Rule
+from extauthz.core.policy import Action, Limits, Policy, Rule
 from extauthz.core.reading import Reading, read
 from extauthz.core.reasons import Failure
 from extauthz.model.directory import ModelDirectory
@@ -27,6 +28,11 @@ _log: Final = logging.getLogger(__name__)
 _DEADLINE_SHARE: Final = 0.8
 #: Bodies up to here are read on the event loop (64 KB: some 2 ms); larger ones on a thread.
 _INLINE_BYTES: Final = 64 * 1024
+#: Parsing holds the interpreter for most of its time: more threads would read no faster.
+_READERS: Final = 2
+#: Bytes of large bodies that may wait to be read or be read at once. A parsed body takes up to 40
+#: times its size, so this bounds what many clients can make of our memory together.
+_MAX_READING_BYTES: Final = 64 * 1024 * 1024
 
 
 class ScoresTexts(Protocol):
@@ -62,6 +68,8 @@ class Authorizer:
         self.policy = policy
         self._scorer: Final = scorer
         self._observe: Final = observe
+        self._readers: Final = ThreadPoolExecutor(_READERS, "reader")
+        self._reading_bytes = 0
         # Written while nothing is wrong, so that a bug in writing has an answer too.
         self._after_bug: Final = _refuse(Call(), Failure.INTERNAL_ERROR)
         self._answer_to_bug: Final = wire.write(self._after_bug.decision, {})
@@ -125,10 +133,7 @@ class Authorizer:
     ) -> Signals:
         """The facts about the text of a request."""
         dialect = dialect_for(path)
-        if len(call.body) > _INLINE_BYTES:
-            reading = await asyncio.to_thread(read, call, dialect, rule.limits)
-        else:
-            reading = read(call, dialect, rule.limits)
+        reading = await self._read(call, dialect, rule.limits, deadline, cancellation)
         if isinstance(reading, Failure):
             return Signals(failure=reading, dialect=dialect)
         texts = [look.text for look in reading.looks]
@@ -136,6 +141,35 @@ class Authorizer:
         failure = scores if isinstance(scores, Failure) else None
         scored = () if isinstance(scores, Failure) else self._compared(rule, reading, scores)
         return Signals(failure, scored, reading.coverage, dialect, reading.stream)
+
+    async def _read(
+        self,
+        call: Call,
+        dialect: Dialect,
+        limits: Limits,
+        deadline: float,
+        cancellation: Cancellation,
+    ) -> Reading | Failure:
+        """The texts of a body; large ones are read on a thread, a few at a time."""
+        if len(call.body) <= _INLINE_BYTES:
+            return read(call, dialect, limits)
+        if self._reading_bytes + len(call.body) > _MAX_READING_BYTES:
+            return Failure.OVERLOADED
+        self._reading_bytes += len(call.body)
+        try:
+            async with asyncio.timeout_at(deadline):
+                reading: Reading | Failure = await asyncio.get_running_loop().run_in_executor(
+                    self._readers, _read_if_wanted, call, dialect, limits, cancellation
+                )
+                return reading
+        except TimeoutError:
+            return Failure.DEADLINE_EXCEEDED
+        finally:
+            self._reading_bytes -= len(call.body)
+
+    def close(self) -> None:
+        """Stop the threads that read large bodies."""
+        self._readers.shutdown(wait=True, cancel_futures=True)
 
     def _compared(self, rule: Rule, reading: Reading, scores: Scores) -> tuple[Scored, ...]:
         """Each score beside the threshold for the place its text is from."""
@@ -170,6 +204,12 @@ def _refuse(call: Call, failure: Failure) -> Outcome:
     """No rule could be found for the call, or there was a bug: denied, whatever the rules allow."""
     rule, signals = Rule(name="none"), Signals(failure=failure)
     return Outcome(call, rule, signals, decide(rule, signals, call.headers))
+
+
+def _read_if_wanted(
+    call: Call, dialect: Dialect, limits: Limits, cancellation: Cancellation
+) -> Reading | Failure:
+    return Failure.CANCELLED if cancellation.cancelled else read(call, dialect, limits)
 
 
 def _report(consequence: str, bug: Exception) -> None:

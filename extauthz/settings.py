@@ -170,4 +170,8 @@ def _tls(arguments: argparse.Namespace) -> TlsOptions | None:
 
 
 def _names(listed: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in listed.split(",") if name.strip())
+    names = tuple(name.strip() for name in listed.split(",") if name.strip())
+    if listed and not names:  # a list that names nobody must not read as "anybody"
+        msg = f"expected names with commas between them, found {listed!r}"
+        raise argparse.ArgumentTypeError(msg)
+    return names

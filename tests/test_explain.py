@@ -121,7 +121,7 @@ async def test_what_a_shadow_rule_did_not_enforce_is_shown(model: Path) -> None:
     [
         ({"path": "/a/../b"}, "DENY  path_ambiguous"),
         ({"body": b"{"}, "DENY  body_malformed"),
-        ({"body": b""}, "ALLOW  clean"),
+        ({"body": b""}, "DENY  body_truncated"),
     ],
 )
 async def test_a_request_without_scores_has_a_trace_too(

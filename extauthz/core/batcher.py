@@ -137,10 +137,16 @@ class Batcher:
         self._latest = -math.inf
 
     def offer(self, job: Job, now: float) -> Failure | None:
-        """Queue a job, or say at once why it would be in vain: OVERLOADED, DEADLINE_EXCEEDED."""
+        """Queue a job, or say at once why it would be in vain.
+
+        DEADLINE_EXCEEDED, OVERLOADED, or TOO_MANY_TOKENS for a job that even an idle model could
+        not do in its time: that is the caller's doing, and trying again cannot help.
+        """
         if job.deadline <= now:
             return Failure.DEADLINE_EXCEEDED
         tokens = job.tokens
+        if tokens > self.max_queue_tokens or now + self._seconds(tokens) > job.deadline:
+            return Failure.TOO_MANY_TOKENS
         if self.queued_tokens + tokens > self.max_queue_tokens:
             return Failure.OVERLOADED
         if self.finish_estimate(tokens, job.deadline, now) > job.deadline:

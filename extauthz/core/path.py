@@ -1,5 +1,6 @@
 """One spelling for each request path, so that a rule cannot be walked around."""
 
+import unicodedata
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -15,7 +16,7 @@ def canonical_path(target: str) -> str | Failure:
 
     PATH_AMBIGUOUS where two servers could disagree on what it names: empty, dot or `..` segments,
     an escaped slash or `?`, `#`, back-slashes, `;`, double encoding, control characters, invalid
-    UTF-8.
+    UTF-8, segments that end in a dot or in blanks, compatibility forms of other characters.
     A single trailing slash is kept.
     """
     raw = target.partition("?")[0]
@@ -32,7 +33,8 @@ def canonical_path(target: str) -> str | Failure:
         or path.count("/") != raw.count("/")
         or not _AMBIGUOUS.isdisjoint(path)
         or "" in segments[1:-1]
-        or not {".", ".."}.isdisjoint(segments)
+        or any(segment != segment.strip() or segment.endswith(".") for segment in segments)
+        or not (path.isascii() or unicodedata.is_normalized("NFKC", path))
     ):
         return Failure.PATH_AMBIGUOUS
     return path

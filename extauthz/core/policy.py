@@ -11,6 +11,10 @@ from extauthz.core.call import Call, Provenance
 OWN_HEADER_PREFIX: Final = "x-extauthz-"
 
 
+#: Names, IPv4 and bracketed IPv6 addresses. No user info, no blanks, no escapes.
+_HOST_CHARS: Final = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_.:[]")
+
+
 class Action(StrEnum):
     """What a rule does with a call."""
 
@@ -67,7 +71,7 @@ class Match(_Spec, frozen=True):
         return (
             (not self.hosts or any(_host_is(host, pattern) for pattern in self.hosts))
             and (not (self.paths or self.path_prefixes) or self._path_is(path))
-            and (not self.methods or call.method in self.methods)
+            and (not self.methods or call.method.upper() in self.methods)
             and (not self.principals or call.principal in self.principals)
             and all(call.context.get(key) == value for key, value in self.context.items())
         )
@@ -155,11 +159,12 @@ class Policy(_Spec, frozen=True):
 
 
 def canonical_host(authority: str) -> str:
-    """Host of an authority: lower case, without port and trailing dot."""
+    """Host of an authority: lower case, without port and trailing dot; empty if it is no host."""
     host, bracket, _ = authority.rpartition("]")
     if not bracket:
         host = authority.partition(":")[0]
-    return (host + bracket).rstrip(".").lower()
+    name = (host + bracket).rstrip(".").lower()
+    return name if _HOST_CHARS.issuperset(name) else ""
 
 
 def _host_is(host: str, pattern: str) -> bool:

@@ -8,7 +8,7 @@ from extauthz.core.dialects import Dialect
 from extauthz.core.extract import Coverage, extract
 from extauthz.core.policy import Limits
 from extauthz.core.reasons import Failure
-from extauthz.core.views import views
+from extauthz.core.views import grows_beyond_measure, views
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,18 +32,19 @@ class Reading:
 def read(call: Call, dialect: Dialect, limits: Limits) -> Reading | Failure:
     """Read the body of `call`.
 
-    Fails as `read_body` does, or with BODY_TOO_COMPLEX when a text would grow beyond measure in a
-    view.
+    Fails as `read_body` does, with TOO_MANY_TOKENS when there are more texts than tokens may be, or
+    with BODY_TOO_COMPLEX when the texts would grow beyond measure in a view.
     """
     body = read_body(call, limits.body_bytes)
     if isinstance(body, Failure):
         return body
     segments, coverage = extract(body, dialect)
-    looks: list[Look] = []
-    for segment in segments:
-        shown = views(segment.text)
-        if isinstance(shown, Failure):
-            return shown
-        looks += [Look(segment, view, text) for view, text in shown]
+    if len(segments) > limits.tokens:
+        return Failure.TOO_MANY_TOKENS
+    if grows_beyond_measure(segment.text for segment in segments):
+        return Failure.BODY_TOO_COMPLEX
+    looks = tuple(
+        Look(segment, view, text) for segment in segments for view, text in views(segment.text)
+    )
     stream = isinstance(body, dict) and body.get("stream") is True
-    return Reading(tuple(looks), coverage, stream)
+    return Reading(looks, coverage, stream)

@@ -4,12 +4,12 @@ A view never replaces the raw text: ext_authz cannot change what the model upstr
 """
 
 import unicodedata
+from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from extauthz.core.reasons import Failure
 from extauthz_kernels import cap_runs, fold, fold_words, join_spelled, map_points
 
 RAW: Final = "raw"
@@ -106,26 +106,23 @@ _KINDS: Final = _kinds()
 _LATIN_TWINS: Final = _latin()
 
 
-def views(text: str) -> list[tuple[str, str]] | Failure:
-    """(name, text) of each view worth scoring; a view equal to the raw text is left out.
-
-    BODY_TOO_COMPLEX for a text made of characters that grow manyfold in the normalised view.
-    """
-    if _expands(text):
-        return Failure.BODY_TOO_COMPLEX
+def views(text: str) -> list[tuple[str, str]]:
+    """(name, text) of each view worth scoring; a view equal to the raw text is left out."""
     folded = normalise(text)
     return [(RAW, text)] if folded == text else [(RAW, text), (NORMALISED, folded)]
 
 
-def _expands(text: str) -> bool:
-    """Whether NFKC could make more of the text than is worth looking at.
+def grows_beyond_measure(texts: Iterable[str]) -> bool:
+    """Whether NFKC could make more of the texts of a request than is worth looking at.
 
     8 MiB of U+FDFA, 18 characters each under NFKC, would take seconds and a gigabyte.
     """
-    if text.isascii():
-        return False
-    points = np.minimum(_points(text), _ASSIGNED - 1)
-    return int(_NFKC_LENGTHS[points].sum()) > _MAX_EXPANSION * len(text) + _FREE_EXPANSION
+    allowance = _FREE_EXPANSION
+    for text in texts:
+        if not text.isascii():
+            points = np.minimum(_points(text), _ASSIGNED - 1)
+            allowance += _MAX_EXPANSION * len(text) - int(_NFKC_LENGTHS[points].sum(dtype=np.int64))
+    return allowance < 0
 
 
 def normalise(text: str) -> str:

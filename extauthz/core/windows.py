@@ -6,27 +6,45 @@ from typing import Final
 #: Characters handed to the tokenizer at once. Tokenizers tokenise everything before they
 #: truncate (360 KB cost 160 ms), so text is cut first; 8,192 characters cost about 2 ms.
 PIECE_CHARS: Final = 8_192
-#: A cut is moved back to white space when there is some within this many characters.
+#: A cut is moved back to a better place when there is one within this many characters.
 _SEARCH_CHARS: Final = 256
+#: WordPiece makes one unknown token of a word of more than 100 characters, whatever is in it. Such
+#: words are read in parts of so many characters, and a word of up to a third of it is whole in one.
+_WORD_CHARS: Final = 90
 
 
 def pieces(text: str) -> Iterator[str]:
-    """Cut `text` into pieces of at most PIECE_CHARS characters, at white space where there is some.
+    """Cut `text` into pieces of at most PIECE_CHARS characters, between words where there are some.
 
     The pieces join to the text.
     """
     start = 0
     while len(text) - start > PIECE_CHARS:
-        end = start + PIECE_CHARS
-        space = max(
-            text.rfind(" ", end - _SEARCH_CHARS, end),
-            text.rfind("\n", end - _SEARCH_CHARS, end),
-        )
-        end = end if space < 0 else space + 1
+        end = _last_gap(text, start + PIECE_CHARS)
         yield text[start:end]
         start = end
     if start < len(text):
         yield text[start:]
+
+
+def _last_gap(text: str, end: int) -> int:
+    """The last place before `end` behind white space, else behind punctuation, else `end`."""
+    nearby = range(end, end - _SEARCH_CHARS, -1)
+    spaces = (at for at in nearby if text[at - 1].isspace())
+    marks = (at for at in nearby if not text[at - 1].isalnum())
+    return next(spaces, None) or next(marks, end)
+
+
+def break_words(text: str) -> str:
+    """`text` with its endless words in overlapping parts that a tokenizer can read."""
+    return " ".join(part for word in text.split() for part in _parts(word))
+
+
+def _parts(word: str) -> list[str]:
+    if len(word) <= _WORD_CHARS:
+        return [word]
+    step = _WORD_CHARS - _WORD_CHARS // 3
+    return [word[at : at + _WORD_CHARS] for at in range(0, len(word) - _WORD_CHARS // 3, step)]
 
 
 def spans(tokens: int, size: int, overlap: int) -> list[tuple[int, int]]:

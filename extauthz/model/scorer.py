@@ -158,8 +158,8 @@ class Scorer:
         self._resolve(dropped)
         if batch is None:
             return
-        self._running = True
         call = loop.run_in_executor(self._inference, self._infer, batch)
+        self._running = True
         call.add_done_callback(lambda finished: self._finished(batch, finished))
 
     def _infer(self, batch: Batch) -> tuple[NDArray[np.float32], float]:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from extauthz.core.cancellation import Cancellation
-from extauthz.core.windows import pieces, spans
+from extauthz.core.windows import break_words, pieces, spans
 from extauthz.model.directory import ModelError
 
 
@@ -33,6 +33,10 @@ class WindowTokenizer:
         self._tokenizer: Final = tokenizer
         self._prefix, self._suffix = _special_tokens(tokenizer)
         tokenizer.encode_special_tokens = True
+        # WordPiece and Unigram models name theirs; byte-level ones know every byte.
+        self._unknown: Final = tokenizer.token_to_id(
+            getattr(tokenizer.model, "unk_token", "") or ""
+        )
         specials = len(self._prefix) + len(self._suffix)
         self._size = window - specials
         self._overlap = overlap
@@ -55,7 +59,7 @@ class WindowTokenizer:
         for piece in pieces(text):
             if cancellation is not None and cancellation.cancelled:
                 return None
-            ids += self._tokenizer.encode(piece, add_special_tokens=False).ids
+            ids += self._ids(piece)
             if len(ids) > max_tokens:
                 return None
         # Text of which nothing is left (control characters) is still one, empty, window.
@@ -64,6 +68,13 @@ class WindowTokenizer:
         windows = [np.concatenate([self._prefix, flat[a:b], self._suffix]) for a, b in cuts]
         tokens = sum(map(len, windows))
         return (windows, tokens) if tokens <= max_tokens else None
+
+    def _ids(self, piece: str) -> list[int]:
+        """Ids of a piece. An unknown token may be an endless word, which then is read in parts."""
+        ids: list[int] = self._tokenizer.encode(piece, add_special_tokens=False).ids
+        if self._unknown in ids:
+            ids = self._tokenizer.encode(break_words(piece), add_special_tokens=False).ids
+        return ids
 
 
 def _special_tokens(

@@ -47,11 +47,14 @@ class _Grammar(NamedTuple):
 
     accepts: Callable[[str], object]
     expected: str
+    secret: bool = False
 
     def faults(self, values: Iterable[tuple[Path, str]]) -> Iterator[Fault]:
         for path, value in values:
             if not self.accepts(value):
-                yield Fault(path, shown(value), self.expected)
+                yield Fault(
+                    path, "what is not shown" if self.secret else shown(value), self.expected
+                )
 
 
 def rule_faults(rule: Rule, raw: dict[str, Any], path: Path) -> Iterator[Fault]:
@@ -126,13 +129,17 @@ _HEADER_NAMES: Final = _Grammar(
     f"(x-envoy-*), nor ours ({OWN_HEADER_PREFIX}*, which a client can never send upstream)",
 )
 _HEADER_VALUES: Final = _Grammar(
-    _HEADER_VALUE.fullmatch, "at most 256 printable ASCII characters, none blank at the ends"
+    _HEADER_VALUE.fullmatch,
+    "at most 256 printable ASCII characters, none blank at the ends",
+    secret=True,
 )
 _QUERY_NAMES: Final = _Grammar(
     _QUERY_NAME.fullmatch, "1 to 128 characters, percent-encoded where a URL needs it"
 )
 _QUERY_VALUES: Final = _Grammar(
-    _QUERY_VALUE.fullmatch, "at most 256 characters, percent-encoded where a URL needs it"
+    _QUERY_VALUE.fullmatch,
+    "at most 256 characters, percent-encoded where a URL needs it",
+    secret=True,
 )
 
 

@@ -12,7 +12,8 @@ from extauthz.training.rows import Row
 FALSE_POSITIVES = 0.005
 # What the operator wrote is read on every call: a false alarm there stops the application.
 FALSE_POSITIVES_SYSTEM = 0.001
-# Encoded texts are scored decoded as well; alone, neither class can be told from the other.
+# No view decodes base64 and its like yet, so that encoded texts of both classes look alike and
+# would set the threshold for all others. They are reported on their own.
 UNREADABLE_KINDS = frozenset({"obfuscated-benign"})
 DECIMALS = 4
 

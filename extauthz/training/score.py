@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from extauthz.core.views import views
 from extauthz.model.directory import ModelDirectory, load
 from extauthz.model.session import Session
 from extauthz.model.tokenizer import WindowTokenizer
@@ -50,8 +51,9 @@ class WindowScorer:
         return scores
 
     def texts(self, texts: Sequence[str]) -> NDArray[np.float64]:
-        """The worst window's score of each text."""
-        cut = [self.windows(text) for text in texts]
+        """The score of each text: that of the worst window of its worst view."""
+        looks = [[shown for _, shown in views(text)] for text in texts]
+        cut = [[window for look in shown for window in self.windows(look)] for shown in looks]
         windows = [window for found in cut for window in found]
         owners = np.repeat(np.arange(len(texts)), [len(found) for found in cut])
         order = np.argsort([window.size for window in windows], kind="stable")

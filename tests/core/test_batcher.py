@@ -195,7 +195,7 @@ def test_a_job_that_comes_too_late_is_refused(deadline: float) -> None:
 
 def test_an_idle_model_takes_exactly_what_it_can_finish_in_time() -> None:
     assert make_batcher().offer(make_job(100, deadline=0.101), 0.0) is None
-    assert make_batcher().offer(make_job(100, deadline=0.099), 0.0) is Failure.OVERLOADED
+    assert make_batcher().offer(make_job(100, deadline=0.099), 0.0) is Failure.TOO_MANY_TOKENS
 
 
 def test_the_running_batch_counts_until_it_is_expected_back() -> None:
@@ -632,3 +632,12 @@ class AnyInterleaving(RuleBasedStateMachine):
 
 
 TestAnyInterleaving = AnyInterleaving.TestCase
+
+
+def test_what_even_an_idle_model_could_not_do_in_time_is_the_callers_doing() -> None:
+    batcher = Batcher(1_024, 4_096, seconds_per_token=0.01)
+    late = Job([np.zeros(200, np.int32)], [0], 1.0, Cancellation())
+    huge = Job([np.zeros(256, np.int32)] * 17, [0] * 17, 1e9, Cancellation())
+    assert batcher.offer(late, 0.0) is Failure.TOO_MANY_TOKENS
+    assert batcher.offer(huge, 0.0) is Failure.TOO_MANY_TOKENS
+    assert batcher.queued_tokens == 0

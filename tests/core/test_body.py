@@ -209,8 +209,25 @@ def test_no_headers_at_all_will_do() -> None:
     assert read() == json.loads(BODY)
 
 
-def test_an_empty_body_is_none() -> None:
-    assert read(b"") is None
+@pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE", "OPTIONS"])
+def test_an_empty_body_is_none_where_there_need_not_be_one(method: str) -> None:
+    assert read_body(Call(method=method), 10_000) is None
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "post", "QUERY"])
+def test_a_missing_body_is_not_an_empty_one(method: str) -> None:
+    missing = Call(method=method, headers={"content-type": "application/json"})
+    said_empty = Call(method=method, headers={"content-length": "0"})
+    assert read_body(missing, 10_000) is Failure.BODY_TRUNCATED
+    assert read_body(said_empty, 10_000) is None
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    ["charset*0=ut; charset*1=f-7", "charset*=utf-7", "charset *=utf-7", "x-charset=utf-8"],
+)
+def test_a_charset_that_is_not_plainly_utf_8_is_not_read(parameters: str) -> None:
+    assert read(content_type=f"application/json; {parameters}") is Failure.BODY_NOT_UTF8
 
 
 @pytest.mark.parametrize("flag", ["true", "True", "", "1", "false,true"])

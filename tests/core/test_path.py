@@ -99,3 +99,18 @@ def test_escaped_letters_match_the_rule_for_the_plain_path(positions: set[int]) 
     path = canonical_path(spelled)
     assert isinstance(path, str)
     assert rule.match.holds(builders.call(path=spelled), "", path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/chat/completions%20",
+        "/v1/chat./x",
+        "/v1/%20chat",
+        "/v1/ｃhat",
+        "/v1/chat．",
+        "/v1/a\u2024b",
+    ],
+)
+def test_spellings_that_servers_trim_or_fold_are_ambiguous(path: str) -> None:
+    assert canonical_path(path) is Failure.PATH_AMBIGUOUS

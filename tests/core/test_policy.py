@@ -101,7 +101,7 @@ def test_a_rule_is_for_a_path_or_for_whole_segments_below_it(
     [
         (["GET", "HEAD"], "HEAD", True),
         (["GET"], "POST", False),
-        (["GET"], "get", False),
+        (["GET"], "get", True),
         ([], "BREW", True),
     ],
 )
@@ -223,3 +223,13 @@ def test_every_call_falls_under_exactly_the_first_rule_that_holds(
 def test_the_spelling_of_a_host_does_not_change_when_read_again(authority: str) -> None:
     host = canonical_host(authority)
     assert canonical_host(host) == host
+
+
+def test_a_method_in_lower_case_is_no_way_around_a_rule() -> None:
+    found = policy({"methods": ["POST"]}).match(builders.call(method="post"), "/")
+    assert found.name == "0"
+
+
+@pytest.mark.parametrize("host", ["a@api.example.com", " api.example.com", "api.example.com/x"])
+def test_what_is_no_host_matches_none(host: str) -> None:
+    assert canonical_host(host) == ""

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extauthz.core.windows import PIECE_CHARS, pieces, spans
+from extauthz.core.windows import PIECE_CHARS, break_words, pieces, spans
 
 sizes = st.integers(1, 40).flatmap(lambda size: st.tuples(st.just(size), st.integers(0, size - 1)))
 token_counts = st.integers(0, 400)
@@ -64,3 +64,23 @@ def test_a_cut_falls_behind_white_space_when_there_is_some_near(space: str) -> N
 
 def test_a_word_longer_than_a_piece_is_cut_where_the_piece_ends() -> None:
     assert [len(part) for part in pieces("x" * (2 * PIECE_CHARS + 1))] == [PIECE_CHARS] * 2 + [1]
+
+
+@pytest.mark.parametrize("blank", ["\t", " ", "\n", "\u2003"])
+def test_a_piece_ends_behind_white_space_of_any_kind(blank: str) -> None:
+    text = blank * (PIECE_CHARS - 3) + "xyzzy go" + blank * 20
+    assert any("xyzzy" in piece for piece in pieces(text))
+
+
+def test_a_piece_ends_behind_punctuation_where_there_is_no_white_space() -> None:
+    text = "a." * (PIECE_CHARS // 2 - 2) + "xyzzy" + ".a" * 20
+    assert any("xyzzy" in piece for piece in pieces(text))
+
+
+@given(text=st.text(st.sampled_from("ab "), min_size=80, max_size=800))
+def test_every_run_of_thirty_characters_of_an_endless_word_is_whole_in_a_part(text: str) -> None:
+    parts = break_words(text).split()
+    assert all(len(part) <= 90 for part in parts)
+    for word in text.split():
+        for start in range(max(1, len(word) - 29)):
+            assert any(word[start : start + 30] in part for part in parts)

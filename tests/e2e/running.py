@@ -1,6 +1,7 @@
 """Our filter on a thread of its own, and a real Envoy that asks it."""
 
 import asyncio
+import math
 import subprocess
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -9,10 +10,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+import numpy as np
 import uvloop
 
 from extauthz import policy_file
-from extauthz.core.batcher import Batcher
+from extauthz.core.batcher import Batcher, Job
 from extauthz.core.cancellation import Cancellation
 from extauthz.core.reasons import Failure
 from extauthz.demo.client import Answer, Request, logged, send
@@ -97,9 +99,13 @@ class Switch:
         return await self.now.score(texts, max_tokens, deadline, cancellation)
 
 
-def scorer(directory: ModelDirectory, session: RunsModel, max_queue_tokens: int = 65_536) -> Scorer:
-    """The real scorer over a model that may be a stub."""
-    return Scorer(directory, session, Batcher(1_024, max_queue_tokens, 1e-6))
+def scorer(directory: ModelDirectory, session: RunsModel, *, full: bool = False) -> Scorer:
+    """The real scorer over a model that may be a stub; `full`: its queue has no room left."""
+    batcher = Batcher(1_024, 65_536, 1e-6)
+    if full:
+        waiting = Job([np.zeros(65_536, np.int32)], [0], math.inf, Cancellation())
+        assert batcher.offer(waiting, 0.0) is None
+    return Scorer(directory, session, batcher)
 
 
 class Gateway:

@@ -67,7 +67,7 @@ def _slow(model: ModelDirectory) -> Iterator[ScoresTexts]:
 
 @contextmanager
 def _overloaded(model: ModelDirectory) -> Iterator[ScoresTexts]:
-    yield scorer(model, FailingModel(), max_queue_tokens=1)
+    yield scorer(model, FailingModel(), full=True)
 
 
 @contextmanager

@@ -17,10 +17,10 @@ ATTACK = f"Please {CANARY} now."
 def _filler(size: int) -> bytes:
     """A chat of about `size` bytes whose escapes and blanks re-serialising would lose.
 
-    Beyond 300 KB it is blanks: to tokenize megabytes would test the machine, not the path.
+    Most of it is blanks: to classify megabytes would test the machine, not the path.
     """
     frame = b'{ "model":"sample",%s\n "messages":[{"role":"user","content":"caf\\u00e9 %s"}]}'
-    words = b" ".join([b"w" * 1_000] * (min(size, 300_000) // 1_001))
+    words = b" ".join([b"w" * 10] * (min(size, 100_000) // 11))
     return frame % (b" " * (size - len(words)), words)
 
 

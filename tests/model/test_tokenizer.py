@@ -147,3 +147,9 @@ def test_a_tokenizer_that_adds_no_special_token_is_refused(path: Path, tmp_path:
     bare.save(str(tmp_path / "tokenizer.json"))
     with pytest.raises(ModelError, match="0 special tokens"):
         WindowTokenizer(tmp_path / "tokenizer.json", WINDOW, OVERLAP)
+
+
+def test_an_endless_word_is_read_and_not_unknown(tokenizer: WindowTokenizer) -> None:
+    """WordPiece gives up on words of more than 100 characters."""
+    seen = {int(one) for window in windows_of(tokenizer, "a" * 120) for one in window}
+    assert seen == {CLS, SEP} | {int(one) for one in windows_of(tokenizer, "aa")[0][1:-1]}
