@@ -38,8 +38,13 @@ def machine() -> dict[str, Any]:
 
 
 def commit() -> str:
-    """Commit of the sources measured, with a mark when they were changed since."""
-    command = ["git", "-C", str(_ROOT), "describe", "--always", "--dirty", "--abbrev=12"]
+    """Commit of the sources measured, with a mark when anything but a result was changed since."""
+    changed = _git("status", "--porcelain", "--", ".", ":!benchmarks/results")
+    return _git("rev-parse", "--short=12", "HEAD") + ("-dirty" if changed else "")
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(_ROOT), *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
