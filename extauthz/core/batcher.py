@@ -135,6 +135,7 @@ class Batcher:
         self._order = count()
         self._busy_until = -math.inf
         self._latest = -math.inf
+        self._forgotten: list[Job] = []
 
     def offer(self, job: Job, now: float) -> Failure | None:
         """Queue a job, or say at once why it would be in vain.
@@ -147,10 +148,10 @@ class Batcher:
         tokens = job.tokens
         if tokens > self.max_queue_tokens or now + self._seconds(tokens) > job.deadline:
             return Failure.TOO_MANY_TOKENS
-        if self.queued_tokens + tokens > self.max_queue_tokens:
-            return Failure.OVERLOADED
-        if self.finish_estimate(tokens, job.deadline, now) > job.deadline:
-            return Failure.OVERLOADED
+        if not self._has_room(job, now):
+            self._forget_cancelled()  # who left must not keep out who came
+            if not self._has_room(job, now):
+                return Failure.OVERLOADED
         for index in range(len(job.windows)):
             self._push(Entry(job, index))
         return None
@@ -173,6 +174,11 @@ class Batcher:
         is bounded by _LOOK_AHEAD.
         """
         dropped: list[Job] = []
+        for job in self._forgotten:
+            if not job.done:
+                job.failure = Failure.CANCELLED
+                dropped.append(job)
+        self._forgotten = []
         chosen: list[Entry] = []
         skipped: list[Entry] = []
         shortest = longest = 0
@@ -264,6 +270,19 @@ class Batcher:
         if deadline >= self._latest:  # the usual case, and the queue may be long
             return self.queued_tokens
         return sum(entry.length for due, _, entry in self._queue if due <= deadline)
+
+    def _has_room(self, job: Job, now: float) -> bool:
+        fits = self.queued_tokens + job.tokens <= self.max_queue_tokens
+        return fits and self.finish_estimate(job.tokens, job.deadline, now) <= job.deadline
+
+    def _forget_cancelled(self) -> None:
+        """Take the windows of cancelled jobs out of the queue; `take` returns the jobs."""
+        left = {item[2].job for item in self._queue if item[2].job.cancellation.cancelled}
+        if left:
+            self._forgotten += left
+            self._queue = [item for item in self._queue if item[2].job not in left]
+            self.queued_tokens = sum(item[2].length for item in self._queue)
+            heapq.heapify(self._queue)
 
     def _pop_wanted(self, now: float, dropped: list[Job]) -> Entry | None:
         """The most urgent window that is worth running. Jobs found to be in vain are `dropped`."""
