@@ -18,7 +18,7 @@ from tests.e2e.running import Change, Filter, Gateway, scorer
 Open = Callable[[Change], Gateway]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def model(tmp_path_factory: pytest.TempPathFactory) -> ModelDirectory:
     """A real ONNX model that fires on one word, with windows as wide as those of a real one."""
     wide: dict[str, object] = {"max_position_embeddings": 512}
@@ -26,13 +26,13 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> ModelDirectory:
     return directory.load(canary_model.build(path, config=wide))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def upstream() -> Iterator[Upstream]:
     with Upstream() as running:
         yield running
 
 
-@pytest.fixture(scope="session", params=["h2corn", "grpcio"])
+@pytest.fixture(scope="package", params=["h2corn", "grpcio"])
 def filter_(request: pytest.FixtureRequest, model: ModelDirectory) -> Iterator[Filter]:
     """Our filter, on each transport in turn."""
     session = Session(model, "cpu", 1)
@@ -49,7 +49,7 @@ def usual(request: pytest.FixtureRequest) -> Iterator[None]:
         running.scorer.now = running.scorer.usual
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def gateway(
     filter_: Filter, upstream: Upstream, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Gateway]:

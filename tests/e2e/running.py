@@ -38,6 +38,8 @@ _START: dict[str, Callable[[Methods, ListenOptions], Awaitable[Transport]]] = {
 _T = TypeVar("_T")
 Change = Callable[[dict[str, Any]], None]
 
+_STOPPED: list[asyncio.AbstractEventLoop] = []
+
 
 class Filter:
     """Authorizer and transport in this process: a test may look at checks, and change the scorer."""
@@ -80,7 +82,9 @@ class Filter:
         self._run(self._served.drain(1.0))
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join()
-        self.loop.close()
+        # The loop is stopped and kept: gRPC's poller may still hold a reader on it, and a closed
+        # uvloop that something still reads from ends the process.
+        _STOPPED.append(self.loop)
 
 
 class Switch:

@@ -85,7 +85,7 @@ def _fail_closed(config: dict[str, Any]) -> None:
     ext_authz(config)["grpc_service"]["timeout"] = _TIMEOUT
 
 
-@pytest.fixture(scope="session", params=[_fail_closed, _fail_open], ids=["closed", "open"])
+@pytest.fixture(scope="package", params=[_fail_closed, _fail_open], ids=["closed", "open"])
 def mesh(
     request: pytest.FixtureRequest,
     filter_: Filter,
