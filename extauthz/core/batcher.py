@@ -179,6 +179,17 @@ class Batcher:
                 job.failure = Failure.CANCELLED
                 dropped.append(job)
         self._forgotten = []
+        chosen = self._choose(now, dropped)
+        while not chosen and self._queue:
+            chosen = self._choose(now, dropped)
+        if not chosen:
+            return None, dropped
+        batch = Batch(tuple(chosen))
+        self._busy_until = now + self.pace * self._seconds(batch.padded_tokens)
+        return batch, dropped
+
+    def _choose(self, now: float, dropped: list[Job]) -> list[Entry]:
+        """Windows that go together. None when the job of each turned out to be in vain."""
         chosen: list[Entry] = []
         skipped: list[Entry] = []
         shortest = longest = 0
@@ -197,11 +208,8 @@ class Batcher:
                 break
         for entry in skipped:
             self._push(entry)
-        if not chosen:
-            return None, dropped
-        batch = Batch(tuple(chosen))
-        self._busy_until = now + self.pace * self._seconds(batch.padded_tokens)
-        return batch, dropped
+        # A longer window of the same job may have shown that the job is in vain.
+        return [entry for entry in chosen if not entry.job.done]
 
     def finish(
         self,

@@ -662,3 +662,11 @@ def test_a_queue_full_of_callers_who_left_has_room_for_who_came() -> None:
     assert {job.failure for job in gone} == {Failure.CANCELLED}
     assert batch is not None
     assert [entry.job for entry in batch.entries] == [newcomer]
+
+
+def test_a_job_found_to_be_in_vain_by_its_longer_window_runs_none_of_its_windows() -> None:
+    batcher = Batcher(48, 300, seconds_per_token=0.01)
+    job = Job([np.zeros(1, np.int32), np.zeros(30, np.int32)], [0, 0], 0.4, Cancellation())
+    assert batcher.offer(job, 0.0) is None
+    assert batcher.take(0.2) == (None, [job])
+    assert job.failure is Failure.DEADLINE_EXCEEDED
