@@ -114,7 +114,7 @@ async def test_a_handler_that_raises_is_internal_and_its_text_is_told_nobody(
     servers: Servers, caplog: pytest.LogCaptureFixture
 ) -> None:
     peer = await servers.peer({"Fail": fail, "Echo": echo})
-    with caplog.at_level(logging.DEBUG), pytest.raises(grpc.aio.AioRpcError) as raised:
+    with caplog.at_level(logging.DEBUG, "extauthz"), pytest.raises(grpc.aio.AioRpcError) as raised:
         await peer.call("Fail")(b"")
     assert raised.value.code() is grpc.StatusCode.INTERNAL
     assert SECRET not in f"{raised.value.details()} {raised.value.debug_error_string()}"
