@@ -56,6 +56,7 @@ proto: $(STAMP) ## regenerate extauthz/protocol/_pb from protos/
 lock: .venv-lock/bin/uv ## renew both lock files from pyproject.toml
 	@$(COMPILE) --output-file requirements.lock
 	@$(COMPILE) --extra dev --output-file requirements-dev.lock
+	@$(COMPILE) --extra dev --extra fuzz --output-file requirements-fuzz.lock
 
 .venv-lock/bin/uv:
 	@$(PYTHON) -m venv .venv-lock

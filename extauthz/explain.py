@@ -85,7 +85,7 @@ def _texts(outcome: Outcome) -> tuple[str, ...]:
     """The texts that were scored, in the order of the scores."""
     if not outcome.signals.scored:
         return ()
-    reading = read(outcome.call, outcome.signals.dialect, outcome.rule.limits)
+    reading = read(outcome.call, outcome.signals.dialect, outcome.rule)
     return () if isinstance(reading, Failure) else tuple(look.text for look in reading.looks)
 
 

@@ -14,7 +14,7 @@ from extauthz.core.cancellation import Cancellation
 from extauthz.core.decision import Decision, Scored, Signals, decide
 from extauthz.core.dialects import Dialect, dialect_for
 from extauthz.core.path import canonical_path
-from extauthz.core.policy import Action, Limits, Policy, Rule
+from extauthz.core.policy import Action, Policy, Rule
 from extauthz.core.reading import Reading, read
 from extauthz.core.reasons import Failure
 from extauthz.model.directory import ModelDirectory
@@ -133,33 +133,33 @@ class Authorizer:
     ) -> Signals:
         """The facts about the text of a request."""
         dialect = dialect_for(path)
-        reading = await self._read(call, dialect, rule.limits, deadline, cancellation)
+        reading = await self._read(call, dialect, rule, deadline, cancellation)
         if isinstance(reading, Failure):
             return Signals(failure=reading, dialect=dialect)
         texts = [look.text for look in reading.looks]
         scores = await self._scorer.score(texts, rule.limits.tokens, deadline, cancellation)
         failure = scores if isinstance(scores, Failure) else None
         scored = () if isinstance(scores, Failure) else self._compared(rule, reading, scores)
-        return Signals(failure, scored, reading.coverage, dialect, reading.stream)
+        return Signals(failure, scored, reading.coverage, dialect, reading.stream, reading.findings)
 
     async def _read(
         self,
         call: Call,
         dialect: Dialect,
-        limits: Limits,
+        rule: Rule,
         deadline: float,
         cancellation: Cancellation,
     ) -> Reading | Failure:
         """The texts of a body; large ones are read on a thread, a few at a time."""
         if len(call.body) <= _INLINE_BYTES:
-            return read(call, dialect, limits)
+            return read(call, dialect, rule)
         if self._reading_bytes + len(call.body) > _MAX_READING_BYTES:
             return Failure.OVERLOADED
         self._reading_bytes += len(call.body)
         try:
             async with asyncio.timeout_at(deadline):
                 reading: Reading | Failure = await asyncio.get_running_loop().run_in_executor(
-                    self._readers, _read_if_wanted, call, dialect, limits, cancellation
+                    self._readers, _read_if_wanted, call, dialect, rule, cancellation
                 )
                 return reading
         except TimeoutError:
@@ -207,9 +207,9 @@ def _refuse(call: Call, failure: Failure) -> Outcome:
 
 
 def _read_if_wanted(
-    call: Call, dialect: Dialect, limits: Limits, cancellation: Cancellation
+    call: Call, dialect: Dialect, rule: Rule, cancellation: Cancellation
 ) -> Reading | Failure:
-    return Failure.CANCELLED if cancellation.cancelled else read(call, dialect, limits)
+    return Failure.CANCELLED if cancellation.cancelled else read(call, dialect, rule)
 
 
 def _report(consequence: str, bug: Exception) -> None:

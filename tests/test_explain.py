@@ -144,7 +144,8 @@ async def test_json_holds_every_score_with_its_text(model: Path) -> None:
         "prompt_injection",
         "default",
     )
-    assert found["coverage"] == {"total": 38, "scanned": 15, "exempt": {"vocabulary": 23}}
+    coverage = {"total": 38, "scanned": 15, "exempt": {"vocabulary": 23}, "opaque": {}}
+    assert found["coverage"] == coverage
     assert [(one["view"], one["text"], one["score"] > 0.5) for one in found["scored"]] == [
         ("raw", fullwidth, False),
         ("normalised", CANARY, True),

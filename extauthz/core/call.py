@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
+from typing import Any
 
-_EMPTY: Mapping[str, str] = MappingProxyType({})
+_EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
 class Provenance(StrEnum):
@@ -25,8 +26,10 @@ class Call:
 
     `id` is Envoy's own per-request id (`attributes.request.http.id`), never `x-request-id`,
     which a client may choose. `headers` have lower-case names; Envoy joins repeated ones with a
-    comma. `path` includes the query string. `principal` is the peer identity that Envoy verified
-    (a SPIFFE id under mTLS) or empty. `context` holds the route's `context_extensions`.
+    comma. `path` includes the query string. `principal` is who asks, by the policy's `identity`, and
+    until that was looked at the peer identity that Envoy verified (a SPIFFE id under mTLS); empty
+    when nobody is known. `context` holds the route's `context_extensions`, `metadata` what earlier
+    Envoy filters found out, by filter (such as the verified claims of a JWT).
     """
 
     id: str = ""
@@ -39,6 +42,7 @@ class Call:
     principal: str = ""
     source: str = ""
     context: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
+    metadata: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +50,11 @@ class Segment:
     """A text to be scored on its own: one message, one tool result, one group of loose strings.
 
     `pointer` is the JSON pointer of the node the text was gathered from. It may hold keys the
-    client chose, so it is shown by `explain` and never logged.
+    client chose, so it is shown by `explain` and never logged. `parts` are the strings that were
+    gathered, in document order; `text` is their lines together.
     """
 
     provenance: Provenance
     pointer: str
     text: str
+    parts: tuple[str, ...] = ()

@@ -8,7 +8,8 @@ from typing import Final
 from extauthz.core.call import Provenance
 from extauthz.core.dialects import UNKNOWN_JSON, Dialect
 from extauthz.core.extract import Coverage
-from extauthz.core.policy import OWN_HEADER_PREFIX, Action, Mutate, Rule
+from extauthz.core.findings import Finding
+from extauthz.core.policy import OWN_HEADER_PREFIX, Action, Detect, Mutate, Reaction, Rule
 from extauthz.core.reasons import SERVER_FAILURES, Failure, Reason
 from extauthz.core.refusals import Denial, denial
 
@@ -56,6 +57,7 @@ class Signals:
     coverage: Coverage = _NO_TEXT
     dialect: Dialect = UNKNOWN_JSON
     stream: bool = False
+    findings: tuple[Finding, ...] = ()
 
     @property
     def tokens(self) -> int:
@@ -78,7 +80,9 @@ class Decision:
     """What to answer, and why.
 
     `denial` is set for the verdicts deny and error, and only then. `shadowed` holds the verdict
-    that a shadow rule did not enforce. `removed_headers` are the client's forgeries.
+    that a shadow rule did not enforce. `removed_headers` are the client's forgeries. `flags` name
+    what was noticed and let through, from closed lists and the policy: `special_tokens`,
+    `uninspected_image`, `pattern_codenames`.
     """
 
     verdict: Verdict
@@ -88,17 +92,19 @@ class Decision:
     shadowed: Verdict | None = None
     mutate: Mutate = _NO_CHANGE
     removed_headers: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
 
 
 def decide(rule: Rule, signals: Signals, headers: Mapping[str, str]) -> Decision:
     """The verdict on a call with these request `headers`. Pure and total."""
     verdict, reason = _judge(rule, signals)
+    flags = _flags(rule.detect, signals)
     shadowed = None
     if rule.shadow and verdict is not Verdict.ALLOW:
         verdict, shadowed = Verdict.ALLOW, verdict
     if verdict is not Verdict.ALLOW:
         shape = denial(rule.deny_as, reason, signals.dialect, stream=signals.stream)
-        return Decision(verdict, reason, rule.name, denial=shape)
+        return Decision(verdict, reason, rule.name, denial=shape, flags=flags)
     return Decision(
         Verdict.MUTATE if rule.mutate else Verdict.ALLOW,
         reason,
@@ -106,6 +112,7 @@ def decide(rule: Rule, signals: Signals, headers: Mapping[str, str]) -> Decision
         shadowed=shadowed,
         mutate=rule.mutate or _NO_CHANGE,
         removed_headers=tuple(name for name in headers if is_reserved(name)),
+        flags=flags,
     )
 
 
@@ -116,11 +123,35 @@ def _judge(rule: Rule, signals: Signals) -> tuple[Verdict, Reason]:
         return Verdict.DENY, Reason.ROUTE_DENIED
     if rule.action is Action.ALLOW:
         return Verdict.ALLOW, Reason.NOT_INSPECTED
+    reason = _objection(rule.detect, signals)
+    return (Verdict.DENY, reason) if reason else (Verdict.ALLOW, Reason.CLEAN)
+
+
+def _objection(detect: Detect, signals: Signals) -> Reason | None:
+    """Why a call that was read is not let through. What is certain comes before what was scored."""
     if not signals.coverage.complete:
-        return Verdict.DENY, Reason.INTERNAL_ERROR
-    if all(scored.passes for scored in signals.scored):
-        return Verdict.ALLOW, Reason.CLEAN
-    return Verdict.DENY, Reason.PROMPT_INJECTION
+        return Reason.INTERNAL_ERROR
+    for finding in signals.findings:
+        if detect.on_finding(finding) is Reaction.DENY:
+            return Reason(finding.detector.value)
+    if any(detect.on_opaque(kind) is Reaction.DENY for kind in signals.coverage.opaque):
+        return Reason.UNINSPECTED
+    passed = all(scored.passes for scored in signals.scored)
+    return None if passed else Reason.PROMPT_INJECTION
+
+
+def _flags(detect: Detect, signals: Signals) -> tuple[str, ...]:
+    found = {
+        f"{finding.detector}_{finding.name}".rstrip("_")
+        for finding in signals.findings
+        if detect.on_finding(finding) is not Reaction.IGNORE
+    }
+    unread = {
+        f"uninspected_{kind}"
+        for kind in signals.coverage.opaque
+        if detect.on_opaque(kind) is not Reaction.IGNORE
+    }
+    return tuple(sorted(found | unread))
 
 
 def _failed(rule: Rule, failure: Failure) -> tuple[Verdict, Reason]:

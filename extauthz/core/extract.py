@@ -9,6 +9,8 @@ from extauthz.core.body import Json
 from extauthz.core.call import Provenance, Segment
 from extauthz.core.dialects import Dialect
 from extauthz.core.dialects.dialect import ByMember, Label
+from extauthz.core.findings import Finding
+from extauthz.core.opaque import Opaque
 
 #: Members whose value, when the dialect defines it, is as constant as the member name.
 _ENUMERATED: Final = frozenset({"role", "type"})
@@ -18,11 +20,15 @@ _POINTER_KEY_CHARS: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """UTF-8 bytes of text in a body. `scanned + exempt == total` for every allow."""
+    """UTF-8 bytes of text in a request. `scanned + exempt == total` for every allow.
+
+    `opaque` counts what is there and cannot be read as text: pictures, token ids, references.
+    """
 
     total: int = 0
     scanned: int = 0
     exempt: Mapping[str, int] = field(default_factory=dict)
+    opaque: Mapping[Opaque, int] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
@@ -35,6 +41,7 @@ class Extraction(NamedTuple):
 
     segments: tuple[Segment, ...]
     coverage: Coverage
+    findings: tuple[Finding, ...] = ()
 
 
 def extract(body: Json, dialect: Dialect) -> Extraction:
@@ -104,7 +111,7 @@ class _Walk:
         """Make a segment of `texts`, if there are any. Only what is in a segment counts as scanned."""
         if texts:
             text = "\n".join(texts)
-            self.segments.append(Segment(provenance, pointer, text))
+            self.segments.append(Segment(provenance, pointer, text, tuple(texts)))
             self.scanned += _utf8_bytes(text) - (len(texts) - 1)
 
     def _inside(self, value: Json, pointer: str, node: _Node, texts: list[str]) -> None:

@@ -6,6 +6,8 @@ from typing import Final
 import msgspec
 
 from extauthz.core.call import Call, Provenance
+from extauthz.core.findings import Detector, Finding
+from extauthz.core.opaque import Opaque
 
 #: Request headers that only we may set; a client's copy is removed before upstream.
 OWN_HEADER_PREFIX: Final = "x-extauthz-"
@@ -41,6 +43,23 @@ class DenyShape(StrEnum):
     JSON_403 = "json_403"
     CONTENT_FILTER_400 = "content_filter_400"
     REFUSAL_200 = "refusal_200"
+
+
+class Reaction(StrEnum):
+    """What a finding leads to. `flag` allows and says so in records, metrics and metadata."""
+
+    DENY = "deny"
+    FLAG = "flag"
+    IGNORE = "ignore"
+
+
+class IdentitySource(StrEnum):
+    """Where a principal can come from. None of them is a client's to choose."""
+
+    MTLS = "mtls"
+    JWT = "jwt"
+    API_KEY = "api_key"
+    HEADER = "header"
 
 
 class _Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -89,10 +108,83 @@ class PromptInjection(_Spec, frozen=True):
     thresholds: dict[Provenance, float] = {}
 
 
+class Views(_Spec, frozen=True):
+    """Which readings of a text are looked at besides the raw one. Each costs time where it differs."""
+
+    normalised: bool = True
+    decoded: bool = True
+    joined: bool = True
+
+
+class Patterns(_Spec, frozen=True):
+    """A list of the operator's own: RE2 regular expressions, and literals without regard to case.
+
+    They are looked for in every view.
+    """
+
+    name: str
+    regex: tuple[str, ...] = ()
+    literals: tuple[str, ...] = ()
+    reaction: Reaction = Reaction.DENY
+
+
+class ManyShot(_Spec, frozen=True):
+    """How many example dialogues one text may hold, and what happens above that."""
+
+    turns: int = 32
+    reaction: Reaction = Reaction.FLAG
+
+
 class Detect(_Spec, frozen=True):
-    """The detectors of a rule that inspects."""
+    """The detectors of a rule that inspects.
+
+    `uninspected` says what happens when a request carries what no text classifier can read. A kind
+    that is left out has its default: what is likely text in disguise is denied, what people send
+    every day (pictures, speech, references) is let through and flagged.
+    """
 
     prompt_injection: PromptInjection | None = PromptInjection()
+    views: Views = Views()
+    hidden_text: Reaction = Reaction.DENY
+    special_tokens: Reaction = Reaction.FLAG
+    role_lookalikes: Reaction = Reaction.FLAG
+    chat_template: Reaction = Reaction.DENY
+    many_shot: ManyShot = ManyShot()
+    patterns: tuple[Patterns, ...] = ()
+    uninspected: dict[Opaque, Reaction] = {}
+
+    def on_finding(self, finding: Finding) -> Reaction:
+        """What the operator wants done about a finding."""
+        match finding.detector:
+            case Detector.HIDDEN_TEXT:
+                return self.hidden_text
+            case Detector.SPECIAL_TOKENS:
+                return self.special_tokens
+            case Detector.ROLE_LOOKALIKES:
+                return self.role_lookalikes
+            case Detector.CHAT_TEMPLATE:
+                return self.chat_template
+            case Detector.MANY_SHOT:
+                return self.many_shot.reaction
+            case Detector.PATTERN:
+                named = (one.reaction for one in self.patterns if one.name == finding.name)
+                return next(named, Reaction.DENY)
+
+    def on_opaque(self, kind: Opaque) -> Reaction:
+        """What the operator wants done about content that cannot be read."""
+        return self.uninspected.get(kind, _ON_OPAQUE[kind])
+
+
+_ON_OPAQUE: Final = {
+    Opaque.IMAGE: Reaction.FLAG,
+    Opaque.AUDIO: Reaction.FLAG,
+    Opaque.VIDEO: Reaction.FLAG,
+    Opaque.DOCUMENT: Reaction.DENY,
+    Opaque.BINARY: Reaction.DENY,
+    Opaque.TOKEN_IDS: Reaction.DENY,
+    Opaque.STORED: Reaction.FLAG,
+    Opaque.REMOTE: Reaction.FLAG,
+}
 
 
 class Limits(_Spec, frozen=True):
@@ -136,15 +228,35 @@ class Rule(_Spec, frozen=True):
         return detector.thresholds if detector else {}
 
 
+class Identity(_Spec, frozen=True):
+    """One place to look for the principal.
+
+    Attributes:
+        source: mtls is the peer certificate that Envoy verified; jwt a claim that its jwt_authn
+            filter verified; api_key a header whose value is hashed; header one that Envoy is known
+            to overwrite on every request.
+        header: for api_key and header, lower case.
+        namespace: for jwt, the filter whose metadata is read.
+        claim: for jwt, the member names from the top of that metadata to the claim.
+    """
+
+    source: IdentitySource
+    header: str = ""
+    namespace: str = "envoy.filters.http.jwt_authn"
+    claim: tuple[str, ...] = ()
+
+
 class Policy(_Spec, frozen=True):
     """Rules in order, and the default for calls that none of them is for.
 
     `digest` is the SHA-256 of the policy file, hex: which policy a decision was made under.
+    `identity` lists where to look for the principal; the first that has one wins.
     """
 
     digest: str
     routes: tuple[Rule, ...]
     default: Rule
+    identity: tuple[Identity, ...] = (Identity(source=IdentitySource.MTLS),)
 
     def match(self, call: Call, path: str) -> Rule:
         """The first rule that holds. Total: there is always the default.

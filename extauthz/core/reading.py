@@ -6,7 +6,8 @@ from extauthz.core.body import read_body
 from extauthz.core.call import Call, Segment
 from extauthz.core.dialects import Dialect
 from extauthz.core.extract import Coverage, extract
-from extauthz.core.policy import Limits
+from extauthz.core.findings import Finding
+from extauthz.core.policy import Rule
 from extauthz.core.reasons import Failure
 from extauthz.core.views import grows_beyond_measure, views
 
@@ -27,19 +28,20 @@ class Reading:
     looks: tuple[Look, ...]
     coverage: Coverage
     stream: bool
+    findings: tuple[Finding, ...] = ()
 
 
-def read(call: Call, dialect: Dialect, limits: Limits) -> Reading | Failure:
+def read(call: Call, dialect: Dialect, rule: Rule) -> Reading | Failure:
     """Read the body of `call`.
 
     Fails as `read_body` does, with TOO_MANY_TOKENS when there are more texts than tokens may be, or
     with BODY_TOO_COMPLEX when the texts would grow beyond measure in a view.
     """
-    body = read_body(call, limits.body_bytes)
+    body = read_body(call, rule.limits.body_bytes)
     if isinstance(body, Failure):
         return body
-    segments, coverage = extract(body, dialect)
-    if len(segments) > limits.tokens:
+    segments, coverage, findings = extract(body, dialect)
+    if len(segments) > rule.limits.tokens:
         return Failure.TOO_MANY_TOKENS
     if grows_beyond_measure(segment.text for segment in segments):
         return Failure.BODY_TOO_COMPLEX
@@ -47,4 +49,4 @@ def read(call: Call, dialect: Dialect, limits: Limits) -> Reading | Failure:
         Look(segment, view, text) for segment in segments for view, text in views(segment.text)
     )
     stream = isinstance(body, dict) and body.get("stream") is True
-    return Reading(looks, coverage, stream)
+    return Reading(looks, coverage, stream, findings)

@@ -4,12 +4,18 @@ import re
 
 import pytest
 
+from extauthz.core.findings import Detector
 from extauthz.core.reasons import SERVER_FAILURES, Failure, Reason
 
 
 @pytest.mark.parametrize("failure", Failure)
 def test_every_failure_is_a_reason_under_the_same_name_and_value(failure: Failure) -> None:
     assert Reason[failure.name].value == failure.value
+
+
+@pytest.mark.parametrize("detector", Detector)
+def test_every_detector_is_a_reason_under_the_same_name_and_value(detector: Detector) -> None:
+    assert Reason[detector.name].value == detector.value
 
 
 @pytest.mark.parametrize("reason", Reason)
