@@ -194,6 +194,7 @@ class Authorizer:
             "reason": decision.reason.value,
             "rule": decision.rule,
             "shadowed": decision.shadowed.value if decision.shadowed else "none",
+            "flags": ",".join(decision.flags),
             "score": round(worst.score, 4) if worst and worst.score == worst.score else -1.0,
             "policy": policy.digest,
             "model": self._scorer.directory.digest,

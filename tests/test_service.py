@@ -308,6 +308,7 @@ async def test_metadata_has_exactly_the_documented_keys() -> None:
         "reason": "clean",
         "rule": "default",
         "shadowed": "none",
+        "flags": "",
         "score": 0.0123,
         "policy": "p" * 64,
         "model": "m" * 64,

@@ -117,18 +117,25 @@ def decide(rule: Rule, signals: Signals, headers: Mapping[str, str]) -> Decision
 
 
 def _judge(rule: Rule, signals: Signals) -> tuple[Verdict, Reason]:
-    if signals.failure is not None:
-        return _failed(rule, signals.failure)
+    """What is certain comes first, so that an overload never lets through what it would deny."""
+    failure = signals.failure
+    if failure is not None and failure not in SERVER_FAILURES:
+        return Verdict.DENY, Reason(failure.value)
     if rule.action is Action.DENY:
-        return Verdict.DENY, Reason.ROUTE_DENIED
+        return Verdict.DENY, Reason(failure.value) if failure else Reason.ROUTE_DENIED
+    if rule.action is Action.INSPECT and (reason := _certain(rule.detect, signals)):
+        return Verdict.DENY, reason
+    if failure is not None:
+        return Verdict(rule.on_failure.value), Reason(failure.value)
     if rule.action is Action.ALLOW:
         return Verdict.ALLOW, Reason.NOT_INSPECTED
-    reason = _objection(rule.detect, signals)
-    return (Verdict.DENY, reason) if reason else (Verdict.ALLOW, Reason.CLEAN)
+    if all(scored.passes for scored in signals.scored):
+        return Verdict.ALLOW, Reason.CLEAN
+    return Verdict.DENY, Reason.PROMPT_INJECTION
 
 
-def _objection(detect: Detect, signals: Signals) -> Reason | None:
-    """Why a call that was read is not let through. What is certain comes before what was scored."""
+def _certain(detect: Detect, signals: Signals) -> Reason | None:
+    """Why a call is denied whatever its text scores."""
     if not signals.coverage.complete:
         return Reason.INTERNAL_ERROR
     for finding in signals.findings:
@@ -136,8 +143,7 @@ def _objection(detect: Detect, signals: Signals) -> Reason | None:
             return Reason(finding.detector.value)
     if any(detect.on_opaque(kind) is Reaction.DENY for kind in signals.coverage.opaque):
         return Reason.UNINSPECTED
-    passed = all(scored.passes for scored in signals.scored)
-    return None if passed else Reason.PROMPT_INJECTION
+    return None
 
 
 def _flags(detect: Detect, signals: Signals) -> tuple[str, ...]:
@@ -152,13 +158,6 @@ def _flags(detect: Detect, signals: Signals) -> tuple[str, ...]:
         if detect.on_opaque(kind) is not Reaction.IGNORE
     }
     return tuple(sorted(found | unread))
-
-
-def _failed(rule: Rule, failure: Failure) -> tuple[Verdict, Reason]:
-    reason = Reason(failure.value)
-    if failure in SERVER_FAILURES and rule.action is not Action.DENY:
-        return Verdict(rule.on_failure.value), reason
-    return Verdict.DENY, reason
 
 
 def is_reserved(name: str) -> bool:

@@ -49,6 +49,18 @@ class Metrics:
             ("coverage",),
             registry=self.registry,
         )
+        self.flags: Final = Counter(
+            "extauthz_flags",
+            "What was noticed beside the score, denied or let through, by rule.",
+            ("flag", "rule"),
+            registry=self.registry,
+        )
+        self.uninspected: Final = Counter(
+            "extauthz_uninspected",
+            "Parts of requests that no text classifier can read, by kind.",
+            ("kind",),
+            registry=self.registry,
+        )
         self.queued_tokens: Final = Gauge(
             "extauthz_queued_tokens", "Tokens that wait for the model.", registry=self.registry
         )
@@ -85,6 +97,10 @@ class Metrics:
         self.text_bytes.labels("scanned").inc(signals.coverage.scanned)
         for reason, size in signals.coverage.exempt.items():
             self.text_bytes.labels(f"exempt_{reason}").inc(size)
+        for kind, count in signals.coverage.opaque.items():
+            self.uninspected.labels(kind).inc(count)
+        for flag in decision.flags:
+            self.flags.labels(flag, decision.rule).inc()
 
     def serve_policy(self, digest: str) -> None:
         """A policy was loaded and is the one in force."""

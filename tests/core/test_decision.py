@@ -10,7 +10,9 @@ from msgspec.structs import replace
 
 from extauthz.core.decision import Decision, Signals, Verdict, decide, is_reserved
 from extauthz.core.extract import Coverage
-from extauthz.core.policy import Action, DenyShape, OnFailure, Rule
+from extauthz.core.findings import Detector, Finding
+from extauthz.core.opaque import Opaque
+from extauthz.core.policy import Action, DenyShape, OnFailure, Reaction, Rule
 from extauthz.core.reasons import SERVER_FAILURES, Failure, Reason
 from tests import builders
 
@@ -22,6 +24,7 @@ ASKED = {
     Failure.MODEL_FAULT,
 }
 WAVED_THROUGH = {Verdict.ALLOW, Verdict.MUTATE}
+HIDDEN = Finding(Detector.HIDDEN_TEXT, "/messages/0", "raw", "tag_block")
 
 
 def decided(facts: Signals, **rule: object) -> Decision:
@@ -105,6 +108,63 @@ def test_exempt_text_is_accounted_for() -> None:
     assert decided(builders.signals(0.0, coverage=coverage)).verdict is Verdict.ALLOW
 
 
+def reacting(detector: Detector, reaction: Reaction) -> dict[str, object]:
+    """`detect` of a rule that reacts so to one detector."""
+    match detector:
+        case Detector.PATTERN:
+            return {"patterns": [{"name": "names", "literals": ["x"], "reaction": reaction}]}
+        case Detector.MANY_SHOT:
+            return {"many_shot": {"reaction": reaction}}
+        case _:
+            return {detector.value: reaction}
+
+
+@pytest.mark.parametrize("detector", Detector)
+def test_a_finding_is_denied_flagged_or_ignored_as_the_rule_says(detector: Detector) -> None:
+    found = Signals(findings=(Finding(detector, "/m", "raw", "names"),))
+
+    def reaction(to: Reaction) -> Decision:
+        return decided(found, detect=reacting(detector, to))
+
+    denied, flagged = reaction(Reaction.DENY), reaction(Reaction.FLAG)
+    assert (denied.verdict, denied.reason.value) == (Verdict.DENY, detector.value)
+    assert (flagged.verdict, flagged.reason) == (Verdict.ALLOW, Reason.CLEAN)
+    assert denied.flags == flagged.flags == (f"{detector}_names",)
+    assert reaction(Reaction.IGNORE).flags == ()
+
+
+@pytest.mark.parametrize("kind", Opaque)
+@pytest.mark.parametrize("reaction", Reaction)
+def test_what_cannot_be_read_is_denied_flagged_or_ignored_as_the_rule_says(
+    kind: Opaque, reaction: Reaction
+) -> None:
+    facts = Signals(coverage=Coverage(opaque={kind: 1}))
+    decision = decided(facts, detect={"uninspected": {kind.value: reaction.value}})
+    is_denied = reaction is Reaction.DENY
+    assert decision.reason is (Reason.UNINSPECTED if is_denied else Reason.CLEAN)
+    assert decision.flags == (() if reaction is Reaction.IGNORE else (f"uninspected_{kind}",))
+
+
+def test_by_default_what_may_be_text_in_disguise_is_denied_and_everyday_content_flagged() -> None:
+    facts = {kind: Signals(coverage=Coverage(opaque={kind: 1})) for kind in Opaque}
+    denied = {kind for kind in Opaque if decided(facts[kind]).verdict is Verdict.DENY}
+    assert denied == {Opaque.DOCUMENT, Opaque.BINARY, Opaque.TOKEN_IDS}
+
+
+@pytest.mark.parametrize("failure", sorted(SERVER_FAILURES))
+def test_what_is_certain_is_denied_even_when_the_classifier_could_not_answer(
+    failure: Failure,
+) -> None:
+    facts = Signals(failure=failure, findings=(HIDDEN,))
+    decision = decided(facts, on_failure="allow")
+    assert (decision.verdict, decision.reason) == (Verdict.DENY, Reason.HIDDEN_TEXT)
+
+
+def test_findings_change_nothing_where_the_rule_does_not_inspect() -> None:
+    decision = decided(Signals(findings=(HIDDEN,)), action="allow")
+    assert decision.reason is Reason.NOT_INSPECTED
+
+
 @pytest.mark.parametrize(
     ("action", "verdict", "reason"),
     [
@@ -179,6 +239,9 @@ facts = st.builds(
     scored=st.lists(st.builds(builders.scored, st.floats()), max_size=4).map(tuple),
     coverage=st.builds(Coverage, total=st.integers(0, 2), scanned=st.integers(0, 2)),
     stream=st.booleans(),
+    findings=st.lists(
+        st.builds(Finding, st.sampled_from(Detector), st.just(""), st.just("raw"))
+    ).map(tuple),
 )
 
 

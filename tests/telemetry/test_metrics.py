@@ -9,6 +9,8 @@ from prometheus_client import generate_latest
 
 from extauthz.core.call import Provenance
 from extauthz.core.decision import Verdict
+from extauthz.core.findings import Detector, Finding
+from extauthz.core.opaque import Opaque
 from extauthz.core.policy import Action
 from extauthz.core.reasons import Reason
 from extauthz.telemetry.metrics import Metrics
@@ -62,6 +64,16 @@ def test_sizes_times_and_the_worst_score_are_observed(metrics: Metrics) -> None:
     assert value("extauthz_score_count", {"provenance": "user"}) == 1
     assert value("extauthz_text_bytes_total", {"coverage": "scanned"}) == 12
     assert value("extauthz_text_bytes_total", {"coverage": "exempt_vocabulary"}) == 18
+
+
+def test_flags_and_what_was_not_read_are_counted(metrics: Metrics) -> None:
+    found = Finding(Detector.SPECIAL_TOKENS, "/messages/0", "raw", "chatml")
+    metrics.observe(observation(0.1, findings=(found,), opaque={Opaque.IMAGE: 2}))
+    value = metrics.registry.get_sample_value
+
+    flag = {"flag": "special_tokens_chatml", "rule": "default"}
+    assert value("extauthz_flags_total", flag) == 1
+    assert value("extauthz_uninspected_total", {"kind": "image"}) == 2
 
 
 def test_a_decision_without_scores_is_no_score_of_zero(metrics: Metrics) -> None:

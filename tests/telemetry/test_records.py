@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from extauthz.core.call import Call
+from extauthz.core.findings import Detector, Finding
+from extauthz.core.opaque import Opaque
 from extauthz.telemetry import records
 from extauthz.telemetry.records import RecordWriter
 from tests import builders
@@ -39,6 +41,7 @@ def test_a_record_has_exactly_the_documented_keys() -> None:
         "reason": "prompt_injection",
         "rule": "default",
         "shadowed": None,
+        "flags": [],
         "method": "POST",
         "principal_sha256": digest(b"spiffe://example.com/app"),
         "dialect": "openai_chat",
@@ -47,6 +50,8 @@ def test_a_record_has_exactly_the_documented_keys() -> None:
         "text_bytes": 30,
         "scanned_bytes": 12,
         "exempt_bytes": {"vocabulary": 18},
+        "uninspected": {},
+        "findings": [],
         "tokens": 8,
         "windows": 2,
         "score": 0.9877,
@@ -65,6 +70,18 @@ def test_without_scores_and_principal_a_record_has_the_same_keys() -> None:
 
     assert bare.keys() == records.record(observation(0.5), 1, AT).keys()
     assert bare["principal_sha256"] is bare["score"] is bare["view"] is None
+
+
+def test_a_record_names_what_was_found_and_what_was_not_read_but_no_place() -> None:
+    found = Finding(Detector.HIDDEN_TEXT, "/messages/0", "normalised", "tag_block")
+    told = records.record(
+        observation(0.1, findings=(found, found), opaque={Opaque.IMAGE: 2}), 1, AT
+    )
+
+    assert told["findings"] == ["hidden_text tag_block normalised"]
+    assert told["uninspected"] == {"image": 2}
+    assert told["flags"] == ["hidden_text_tag_block", "uninspected_image"]
+    assert "/messages/0" not in str(told)
 
 
 def test_a_method_that_nobody_knows_is_not_repeated() -> None:
