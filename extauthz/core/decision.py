@@ -118,24 +118,27 @@ def decide(rule: Rule, signals: Signals, headers: Mapping[str, str]) -> Decision
 
 def _judge(rule: Rule, signals: Signals) -> tuple[Verdict, Reason]:
     """What is certain comes first, so that an overload never lets through what it would deny."""
-    failure = signals.failure
-    if failure is not None and failure not in SERVER_FAILURES:
-        return Verdict.DENY, Reason(failure.value)
-    if rule.action is Action.DENY:
-        return Verdict.DENY, Reason(failure.value) if failure else Reason.ROUTE_DENIED
-    if rule.action is Action.INSPECT and (reason := _certain(rule.detect, signals)):
+    if reason := _certain(rule, signals):
         return Verdict.DENY, reason
-    if failure is not None:
-        return Verdict(rule.on_failure.value), Reason(failure.value)
+    if signals.failure is not None:
+        return Verdict(rule.on_failure.value), Reason(signals.failure.value)
     if rule.action is Action.ALLOW:
         return Verdict.ALLOW, Reason.NOT_INSPECTED
-    if all(scored.passes for scored in signals.scored):
-        return Verdict.ALLOW, Reason.CLEAN
-    return Verdict.DENY, Reason.PROMPT_INJECTION
+    passed = all(scored.passes for scored in signals.scored)
+    return (Verdict.ALLOW, Reason.CLEAN) if passed else (Verdict.DENY, Reason.PROMPT_INJECTION)
 
 
-def _certain(detect: Detect, signals: Signals) -> Reason | None:
-    """Why a call is denied whatever its text scores."""
+def _certain(rule: Rule, signals: Signals) -> Reason | None:
+    """Why a call is denied whatever its text scores, if it is."""
+    failure = signals.failure
+    if failure and (failure not in SERVER_FAILURES or rule.action is Action.DENY):
+        return Reason(failure.value)
+    if rule.action is Action.DENY:
+        return Reason.ROUTE_DENIED
+    return _found(rule.detect, signals) if rule.action is Action.INSPECT else None
+
+
+def _found(detect: Detect, signals: Signals) -> Reason | None:
     if not signals.coverage.complete:
         return Reason.INTERNAL_ERROR
     for finding in signals.findings:

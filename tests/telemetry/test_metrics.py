@@ -1,6 +1,7 @@
 """Metrics count decisions, under labels that no client can choose."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -88,7 +89,7 @@ def test_no_word_of_a_request_becomes_a_label(
 ) -> None:
     metrics = Metrics()
     rule = builders.rule(name="chat", action=action.value)
-    call = {"path": path, "host": host, "method": method, "principal": principal}
+    call: dict[str, Any] = {"path": path, "host": host, "method": method, "principal": principal}
     headers = {"x-" + path: host}
 
     metrics.observe(observation(*scores, rule=rule, headers=headers, **call))
