@@ -12,6 +12,7 @@ import msgspec
 from extauthz.core.call import Call
 from extauthz.core.cancellation import Cancellation
 from extauthz.core.decision import Scored
+from extauthz.core.findings import Finding
 from extauthz.core.path import canonical_path
 from extauthz.core.policy import Policy
 from extauthz.core.reading import read
@@ -99,6 +100,8 @@ def as_json(trace: Trace) -> str:
         "shadowed": outcome.decision.shadowed,
         "dialect": signals.dialect.name,
         "coverage": dataclasses.asdict(signals.coverage),
+        "flags": outcome.decision.flags,
+        "findings": [dataclasses.asdict(finding) for finding in signals.findings],
         "tokens": signals.tokens,
         "scored": [
             dataclasses.asdict(scored) | {"text": text}
@@ -124,10 +127,23 @@ def as_text(trace: Trace) -> str:
         ("text", f"{coverage.total} bytes: {coverage.scanned} scanned, {exempt or 'none exempt'}"),
         ("tokens", f"{signals.tokens} over all views"),
     ]
+    detect = outcome.rule.detect
+    facts += [
+        ("unread", f"{count} {kind}: {detect.on_opaque(kind)}")
+        for kind, count in coverage.opaque.items()
+    ]
+    facts += [
+        ("found", f"{_named(finding)} at {ascii(finding.pointer)}: {detect.on_finding(finding)}")
+        for finding in signals.findings
+    ]
     lines = [f"{name:<9}{value}" for name, value in facts]
     lines += ["", *_table(signals.scored, trace.texts), ""] if signals.scored else [""]
     shadow = f", not enforced: {decision.shadowed}" if decision.shadowed else ""
     return "\n".join([*lines, f"{decision.verdict.upper()}  {decision.reason}{shadow}"])
+
+
+def _named(finding: Finding) -> str:
+    return " ".join(filter(None, (finding.detector, finding.name, f"({finding.view})")))
 
 
 def _table(scored: Sequence[Scored], texts: Sequence[str]) -> list[str]:
