@@ -52,6 +52,12 @@ def _declare(
     explain.add_argument("--json", action="store_true", help="for machines; holds the text")
     explain.set_defaults(run=_explain)
 
+    lint = commands.add_parser("lint", help="find settings that let requests pass unchecked")
+    if "lint" in wanted:
+        module = importlib.import_module("extauthz.lint")
+        module.add_arguments(lint)
+        lint.set_defaults(run=module.run)
+
     for name, text in (
         ("train", "fine-tune and export a model directory"),
         ("evaluate", "measure a model directory on labelled data"),
