@@ -29,6 +29,8 @@ def ask(call: Call, *, as_text: bool = False) -> bytes:
         request=AttributeContext.Request(http=http),
         context_extensions=dict(call.context),
     )
+    for name, found in call.metadata.items():
+        attributes.metadata_context.filter_metadata[name].update(found)
     return CheckRequest(attributes=attributes).SerializeToString()
 
 

@@ -6,9 +6,10 @@ denial and whose verdict says so.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Any, Final
 
 from google.protobuf.message import DecodeError
+from google.protobuf.struct_pb2 import Struct, Value
 
 from extauthz.core.call import Call
 from extauthz.core.decision import Decision, Verdict
@@ -22,6 +23,8 @@ _OK, _PERMISSION_DENIED, _UNAVAILABLE = 0, 7, 14
 _ALLOWING: Final = frozenset({Verdict.ALLOW, Verdict.MUTATE})
 #: Header values that cannot split a response or start a new header.
 _PRINTABLE: Final = frozenset(map(chr, range(0x20, 0x7F)))
+#: Of what earlier filters found out. Claims of a JWT come in a header, and those are shorter.
+_MAX_METADATA_BYTES: Final = 64 * 1024
 
 #: What goes into dynamic metadata, beside the verdict.
 Metadata = Mapping[str, str | float | bool]
@@ -36,6 +39,8 @@ def read(message: bytes) -> Call | Failure:
     http = attributes.request.http
     if not http.method or not http.path:
         return Failure.CHECK_MALFORMED
+    if attributes.metadata_context.ByteSize() > _MAX_METADATA_BYTES:
+        return Failure.CHECK_MALFORMED
     return Call(
         id=http.id,
         method=http.method,
@@ -48,6 +53,7 @@ def read(message: bytes) -> Call | Failure:
         principal=attributes.source.principal,
         source=attributes.source.address.socket_address.address,
         context=dict(attributes.context_extensions),
+        metadata=_metadata(attributes.metadata_context),
     )
 
 
@@ -101,6 +107,31 @@ def _options(headers: Mapping[str, str]) -> Iterable[core_pb2.HeaderValueOption]
             header=core_pb2.HeaderValue(key=key, value=value),
             append_action=core_pb2.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD,
         )
+
+
+def _metadata(context: core_pb2.Metadata) -> Mapping[str, Any]:
+    """Metadata as JSON values. Its depth is bounded by protobuf, to 100 messages."""
+    return {name: _members(one) for name, one in context.filter_metadata.items()}
+
+
+def _members(struct: Struct) -> dict[str, Any]:
+    return {name: _plain(value) for name, value in struct.fields.items()}
+
+
+def _plain(value: Value) -> Any:  # noqa: ANN401 - JSON
+    match value.WhichOneof("kind"):
+        case "struct_value":
+            return _members(value.struct_value)
+        case "list_value":
+            return [_plain(one) for one in value.list_value.values]
+        case "string_value":
+            return value.string_value
+        case "number_value":
+            return value.number_value
+        case "bool_value":
+            return value.bool_value
+        case _:
+            return None
 
 
 def _headers(http: check_pb2.AttributeContext.HttpRequest) -> Mapping[str, str]:

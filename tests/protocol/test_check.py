@@ -161,7 +161,10 @@ def test_a_header_value_that_could_split_a_message_is_never_written(side: str, v
 
 @pytest.mark.parametrize("as_text", [False, True])
 def test_everything_that_envoy_tells_is_read(as_text: bool) -> None:
-    call = builders.call(context={"tenant": "blue"}, body='{"a":"é"}'.encode())
+    claims = {"sub": "alice", "n": 7.0, "ok": True, "none": None, "roles": ["a", {"b": []}]}
+    metadata = {"envoy.filters.http.jwt_authn": {"payload": claims}, "other": {}}
+    body = '{"a":"é"}'.encode()
+    call = builders.call(context={"tenant": "blue"}, metadata=metadata, body=body)
 
     assert check.read(as_envoy.ask(call, as_text=as_text)) == call
 
@@ -191,6 +194,12 @@ def test_raw_headers_are_lower_case_and_repeated_ones_are_joined_in_order() -> N
 )
 def test_what_is_no_check_of_an_http_request_is_named_malformed(message: bytes) -> None:
     assert check.read(message) is Failure.CHECK_MALFORMED
+
+
+def test_metadata_beyond_its_bound_makes_the_check_malformed() -> None:
+    long = as_envoy.ask(builders.call(metadata={"jwt": {"a": "x" * 70_000}}))
+
+    assert check.read(long) is Failure.CHECK_MALFORMED
 
 
 @pytest.mark.parametrize("field", ["path", "host", "body", "id", "method"])

@@ -21,6 +21,7 @@ from google.protobuf.descriptor import (
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
+from google.protobuf.struct_pb2 import Struct
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -56,6 +57,15 @@ SCALARS: dict[int, st.SearchStrategy[Any]] = {
 STRUCTS = st.dictionaries(
     TEXT, st.one_of(st.none(), st.booleans(), st.floats(allow_nan=False), TEXT), max_size=3
 )
+#: The same as the messages that they are made of: a map takes its values in no other form.
+STRUCTS_IN_MAPS = STRUCTS.map(
+    lambda members: {"fields": {k: as_value(v) for k, v in members.items()}}
+)
+
+
+def as_value(plain: Any) -> dict[str, Any]:
+    kinds = {bool: "bool_value", float: "number_value", str: "string_value"}
+    return {"null_value": 0} if plain is None else {kinds[type(plain)]: plain}
 
 
 def our_files() -> list[FileDescriptor]:
@@ -195,7 +205,9 @@ def plain_values(message: Descriptor) -> st.SearchStrategy[dict[str, Any]]:
 def field_values(field: FieldDescriptor) -> st.SearchStrategy[Any]:
     if entry := map_entry(field):
         pair = entry.fields_by_name
-        return st.dictionaries(field_values(pair["key"]), field_values(pair["value"]), max_size=3)
+        struct = pair["value"].message_type is Struct.DESCRIPTOR
+        values = STRUCTS_IN_MAPS if struct else field_values(pair["value"])
+        return st.dictionaries(field_values(pair["key"]), values, max_size=3)
     one = single_values(field)
     return st.lists(one, max_size=2) if field.is_repeated else one
 

@@ -26,7 +26,7 @@ from extauthz.protocol._pb import core_pb2 as extauthz_dot_protocol_dot___pb_dot
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!extauthz/protocol/_pb/check.proto\x12\x15\x65xtauthz.wire.auth.v3\x1a extauthz/protocol/_pb/core.proto\x1a\x1cgoogle/protobuf/struct.proto\"K\n\x0c\x43heckRequest\x12;\n\nattributes\x18\x01 \x01(\x0b\x32\'.extauthz.wire.auth.v3.AttributeContext\"\xf0\x07\n\x10\x41ttributeContext\x12<\n\x06source\x18\x01 \x01(\x0b\x32,.extauthz.wire.auth.v3.AttributeContext.Peer\x12\x41\n\x0b\x64\x65stination\x18\x02 \x01(\x0b\x32,.extauthz.wire.auth.v3.AttributeContext.Peer\x12@\n\x07request\x18\x04 \x01(\x0b\x32/.extauthz.wire.auth.v3.AttributeContext.Request\x12Z\n\x12\x63ontext_extensions\x18\n \x03(\x0b\x32>.extauthz.wire.auth.v3.AttributeContext.ContextExtensionsEntry\x12G\n\x0btls_session\x18\x0c \x01(\x0b\x32\x32.extauthz.wire.auth.v3.AttributeContext.TLSSession\x1a_\n\x04Peer\x12/\n\x07\x61\x64\x64ress\x18\x01 \x01(\x0b\x32\x1e.extauthz.wire.core.v3.Address\x12\x11\n\tprincipal\x18\x04 \x01(\t\x12\x13\n\x0b\x63\x65rtificate\x18\x05 \x01(\t\x1aL\n\x07Request\x12\x41\n\x04http\x18\x02 \x01(\x0b\x32\x33.extauthz.wire.auth.v3.AttributeContext.HttpRequest\x1a\xef\x02\n\x0bHttpRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06method\x18\x02 \x01(\t\x12Q\n\x07headers\x18\x03 \x03(\x0b\x32@.extauthz.wire.auth.v3.AttributeContext.HttpRequest.HeadersEntry\x12\x0c\n\x04path\x18\x04 \x01(\t\x12\x0c\n\x04host\x18\x05 \x01(\t\x12\x0e\n\x06scheme\x18\x06 \x01(\t\x12\r\n\x05query\x18\x07 \x01(\t\x12\x10\n\x08\x66ragment\x18\x08 \x01(\t\x12\x0c\n\x04size\x18\t \x01(\x03\x12\x10\n\x08protocol\x18\n \x01(\t\x12\x0c\n\x04\x62ody\x18\x0b \x01(\t\x12\x10\n\x08raw_body\x18\x0c \x01(\x0c\x12\x34\n\nheader_map\x18\r \x01(\x0b\x32 .extauthz.wire.core.v3.HeaderMap\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x19\n\nTLSSession\x12\x0b\n\x03sni\x18\x01 \x01(\t\x1a\x38\n\x16\x43ontextExtensionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xcb\x02\n\rCheckResponse\x12-\n\x06status\x18\x01 \x01(\x0b\x32\x1d.extauthz.wire.core.v3.Status\x12\x44\n\x0f\x64\x65nied_response\x18\x02 \x01(\x0b\x32).extauthz.wire.auth.v3.DeniedHttpResponseH\x00\x12<\n\x0bok_response\x18\x03 \x01(\x0b\x32%.extauthz.wire.auth.v3.OkHttpResponseH\x00\x12\x43\n\x0e\x65rror_response\x18\x05 \x01(\x0b\x32).extauthz.wire.auth.v3.DeniedHttpResponseH\x00\x12\x31\n\x10\x64ynamic_metadata\x18\x04 \x01(\x0b\x32\x17.google.protobuf.StructB\x0f\n\rhttp_response\"\x90\x01\n\x12\x44\x65niedHttpResponse\x12\x31\n\x06status\x18\x01 \x01(\x0b\x32!.extauthz.wire.core.v3.HttpStatus\x12\x39\n\x07headers\x18\x02 \x03(\x0b\x32(.extauthz.wire.core.v3.HeaderValueOption\x12\x0c\n\x04\x62ody\x18\x03 \x01(\t\"\x9d\x02\n\x0eOkHttpResponse\x12\x39\n\x07headers\x18\x02 \x03(\x0b\x32(.extauthz.wire.core.v3.HeaderValueOption\x12\x19\n\x11headers_to_remove\x18\x05 \x03(\t\x12I\n\x17response_headers_to_add\x18\x06 \x03(\x0b\x32(.extauthz.wire.core.v3.HeaderValueOption\x12\x46\n\x17query_parameters_to_set\x18\x07 \x03(\x0b\x32%.extauthz.wire.core.v3.QueryParameter\x12\"\n\x1aquery_parameters_to_remove\x18\x08 \x03(\t2c\n\rAuthorization\x12R\n\x05\x43heck\x12#.extauthz.wire.auth.v3.CheckRequest\x1a$.extauthz.wire.auth.v3.CheckResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!extauthz/protocol/_pb/check.proto\x12\x15\x65xtauthz.wire.auth.v3\x1a extauthz/protocol/_pb/core.proto\x1a\x1cgoogle/protobuf/struct.proto\"K\n\x0c\x43heckRequest\x12;\n\nattributes\x18\x01 \x01(\x0b\x32\'.extauthz.wire.auth.v3.AttributeContext\"\xab\x08\n\x10\x41ttributeContext\x12<\n\x06source\x18\x01 \x01(\x0b\x32,.extauthz.wire.auth.v3.AttributeContext.Peer\x12\x41\n\x0b\x64\x65stination\x18\x02 \x01(\x0b\x32,.extauthz.wire.auth.v3.AttributeContext.Peer\x12@\n\x07request\x18\x04 \x01(\x0b\x32/.extauthz.wire.auth.v3.AttributeContext.Request\x12Z\n\x12\x63ontext_extensions\x18\n \x03(\x0b\x32>.extauthz.wire.auth.v3.AttributeContext.ContextExtensionsEntry\x12\x39\n\x10metadata_context\x18\x0b \x01(\x0b\x32\x1f.extauthz.wire.core.v3.Metadata\x12G\n\x0btls_session\x18\x0c \x01(\x0b\x32\x32.extauthz.wire.auth.v3.AttributeContext.TLSSession\x1a_\n\x04Peer\x12/\n\x07\x61\x64\x64ress\x18\x01 \x01(\x0b\x32\x1e.extauthz.wire.core.v3.Address\x12\x11\n\tprincipal\x18\x04 \x01(\t\x12\x13\n\x0b\x63\x65rtificate\x18\x05 \x01(\t\x1aL\n\x07Request\x12\x41\n\x04http\x18\x02 \x01(\x0b\x32\x33.extauthz.wire.auth.v3.AttributeContext.HttpRequest\x1a\xef\x02\n\x0bHttpRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06method\x18\x02 \x01(\t\x12Q\n\x07headers\x18\x03 \x03(\x0b\x32@.extauthz.wire.auth.v3.AttributeContext.HttpRequest.HeadersEntry\x12\x0c\n\x04path\x18\x04 \x01(\t\x12\x0c\n\x04host\x18\x05 \x01(\t\x12\x0e\n\x06scheme\x18\x06 \x01(\t\x12\r\n\x05query\x18\x07 \x01(\t\x12\x10\n\x08\x66ragment\x18\x08 \x01(\t\x12\x0c\n\x04size\x18\t \x01(\x03\x12\x10\n\x08protocol\x18\n \x01(\t\x12\x0c\n\x04\x62ody\x18\x0b \x01(\t\x12\x10\n\x08raw_body\x18\x0c \x01(\x0c\x12\x34\n\nheader_map\x18\r \x01(\x0b\x32 .extauthz.wire.core.v3.HeaderMap\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x19\n\nTLSSession\x12\x0b\n\x03sni\x18\x01 \x01(\t\x1a\x38\n\x16\x43ontextExtensionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xcb\x02\n\rCheckResponse\x12-\n\x06status\x18\x01 \x01(\x0b\x32\x1d.extauthz.wire.core.v3.Status\x12\x44\n\x0f\x64\x65nied_response\x18\x02 \x01(\x0b\x32).extauthz.wire.auth.v3.DeniedHttpResponseH\x00\x12<\n\x0bok_response\x18\x03 \x01(\x0b\x32%.extauthz.wire.auth.v3.OkHttpResponseH\x00\x12\x43\n\x0e\x65rror_response\x18\x05 \x01(\x0b\x32).extauthz.wire.auth.v3.DeniedHttpResponseH\x00\x12\x31\n\x10\x64ynamic_metadata\x18\x04 \x01(\x0b\x32\x17.google.protobuf.StructB\x0f\n\rhttp_response\"\x90\x01\n\x12\x44\x65niedHttpResponse\x12\x31\n\x06status\x18\x01 \x01(\x0b\x32!.extauthz.wire.core.v3.HttpStatus\x12\x39\n\x07headers\x18\x02 \x03(\x0b\x32(.extauthz.wire.core.v3.HeaderValueOption\x12\x0c\n\x04\x62ody\x18\x03 \x01(\t\"\x9d\x02\n\x0eOkHttpResponse\x12\x39\n\x07headers\x18\x02 \x03(\x0b\x32(.extauthz.wire.core.v3.HeaderValueOption\x12\x19\n\x11headers_to_remove\x18\x05 \x03(\t\x12I\n\x17response_headers_to_add\x18\x06 \x03(\x0b\x32(.extauthz.wire.core.v3.HeaderValueOption\x12\x46\n\x17query_parameters_to_set\x18\x07 \x03(\x0b\x32%.extauthz.wire.core.v3.QueryParameter\x12\"\n\x1aquery_parameters_to_remove\x18\x08 \x03(\t2c\n\rAuthorization\x12R\n\x05\x43heck\x12#.extauthz.wire.auth.v3.CheckRequest\x1a$.extauthz.wire.auth.v3.CheckResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,25 +40,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CHECKREQUEST']._serialized_start=124
   _globals['_CHECKREQUEST']._serialized_end=199
   _globals['_ATTRIBUTECONTEXT']._serialized_start=202
-  _globals['_ATTRIBUTECONTEXT']._serialized_end=1210
-  _globals['_ATTRIBUTECONTEXT_PEER']._serialized_start=582
-  _globals['_ATTRIBUTECONTEXT_PEER']._serialized_end=677
-  _globals['_ATTRIBUTECONTEXT_REQUEST']._serialized_start=679
-  _globals['_ATTRIBUTECONTEXT_REQUEST']._serialized_end=755
-  _globals['_ATTRIBUTECONTEXT_HTTPREQUEST']._serialized_start=758
-  _globals['_ATTRIBUTECONTEXT_HTTPREQUEST']._serialized_end=1125
-  _globals['_ATTRIBUTECONTEXT_HTTPREQUEST_HEADERSENTRY']._serialized_start=1079
-  _globals['_ATTRIBUTECONTEXT_HTTPREQUEST_HEADERSENTRY']._serialized_end=1125
-  _globals['_ATTRIBUTECONTEXT_TLSSESSION']._serialized_start=1127
-  _globals['_ATTRIBUTECONTEXT_TLSSESSION']._serialized_end=1152
-  _globals['_ATTRIBUTECONTEXT_CONTEXTEXTENSIONSENTRY']._serialized_start=1154
-  _globals['_ATTRIBUTECONTEXT_CONTEXTEXTENSIONSENTRY']._serialized_end=1210
-  _globals['_CHECKRESPONSE']._serialized_start=1213
-  _globals['_CHECKRESPONSE']._serialized_end=1544
-  _globals['_DENIEDHTTPRESPONSE']._serialized_start=1547
-  _globals['_DENIEDHTTPRESPONSE']._serialized_end=1691
-  _globals['_OKHTTPRESPONSE']._serialized_start=1694
-  _globals['_OKHTTPRESPONSE']._serialized_end=1979
-  _globals['_AUTHORIZATION']._serialized_start=1981
-  _globals['_AUTHORIZATION']._serialized_end=2080
+  _globals['_ATTRIBUTECONTEXT']._serialized_end=1269
+  _globals['_ATTRIBUTECONTEXT_PEER']._serialized_start=641
+  _globals['_ATTRIBUTECONTEXT_PEER']._serialized_end=736
+  _globals['_ATTRIBUTECONTEXT_REQUEST']._serialized_start=738
+  _globals['_ATTRIBUTECONTEXT_REQUEST']._serialized_end=814
+  _globals['_ATTRIBUTECONTEXT_HTTPREQUEST']._serialized_start=817
+  _globals['_ATTRIBUTECONTEXT_HTTPREQUEST']._serialized_end=1184
+  _globals['_ATTRIBUTECONTEXT_HTTPREQUEST_HEADERSENTRY']._serialized_start=1138
+  _globals['_ATTRIBUTECONTEXT_HTTPREQUEST_HEADERSENTRY']._serialized_end=1184
+  _globals['_ATTRIBUTECONTEXT_TLSSESSION']._serialized_start=1186
+  _globals['_ATTRIBUTECONTEXT_TLSSESSION']._serialized_end=1211
+  _globals['_ATTRIBUTECONTEXT_CONTEXTEXTENSIONSENTRY']._serialized_start=1213
+  _globals['_ATTRIBUTECONTEXT_CONTEXTEXTENSIONSENTRY']._serialized_end=1269
+  _globals['_CHECKRESPONSE']._serialized_start=1272
+  _globals['_CHECKRESPONSE']._serialized_end=1603
+  _globals['_DENIEDHTTPRESPONSE']._serialized_start=1606
+  _globals['_DENIEDHTTPRESPONSE']._serialized_end=1750
+  _globals['_OKHTTPRESPONSE']._serialized_start=1753
+  _globals['_OKHTTPRESPONSE']._serialized_end=2038
+  _globals['_AUTHORIZATION']._serialized_start=2040
+  _globals['_AUTHORIZATION']._serialized_end=2139
 # @@protoc_insertion_point(module_scope)

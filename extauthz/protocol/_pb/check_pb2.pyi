@@ -224,6 +224,7 @@ class AttributeContext(_message.Message):
     DESTINATION_FIELD_NUMBER: _builtins.int
     REQUEST_FIELD_NUMBER: _builtins.int
     CONTEXT_EXTENSIONS_FIELD_NUMBER: _builtins.int
+    METADATA_CONTEXT_FIELD_NUMBER: _builtins.int
     TLS_SESSION_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def source(self) -> Global___AttributeContext.Peer: ...
@@ -234,6 +235,10 @@ class AttributeContext(_message.Message):
     @_builtins.property
     def context_extensions(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
     @_builtins.property
+    def metadata_context(self) -> _core_pb2.Metadata:
+        """What earlier filters found out, of the filters that `metadata_context_namespaces` names."""
+
+    @_builtins.property
     def tls_session(self) -> Global___AttributeContext.TLSSession: ...
     def __init__(
         self,
@@ -242,11 +247,12 @@ class AttributeContext(_message.Message):
         destination: Global___AttributeContext.Peer | None = ...,
         request: Global___AttributeContext.Request | None = ...,
         context_extensions: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        metadata_context: _core_pb2.Metadata | None = ...,
         tls_session: Global___AttributeContext.TLSSession | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["destination", b"destination", "request", b"request", "source", b"source", "tls_session", b"tls_session"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["destination", b"destination", "metadata_context", b"metadata_context", "request", b"request", "source", b"source", "tls_session", b"tls_session"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_extensions", b"context_extensions", "destination", b"destination", "request", b"request", "source", b"source", "tls_session", b"tls_session"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_extensions", b"context_extensions", "destination", b"destination", "metadata_context", b"metadata_context", "request", b"request", "source", b"source", "tls_session", b"tls_session"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
