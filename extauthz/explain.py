@@ -133,7 +133,7 @@ def as_text(trace: Trace) -> str:
         for kind, count in coverage.opaque.items()
     ]
     facts += [
-        ("found", f"{_named(finding)} at {ascii(finding.pointer)}: {detect.on_finding(finding)}")
+        ("found", f"{_named(finding)} at {finding.pointer!a}: {detect.on_finding(finding)}")
         for finding in signals.findings
     ]
     lines = [f"{name:<9}{value}" for name, value in facts]
