@@ -1,0 +1,235 @@
+"""What the worst bodies cost: event-loop time, CPU and memory of one check, at the size limit.
+
+Each body of the catalogue goes through a whole Authorizer on a real event loop, with a scorer that
+answers at once, in a process of its own. Measured for each:
+
+  stall    the longest time that a task waking every millisecond was kept from running, less what
+           it was kept while nothing else ran. Other programs on the machine can only add to
+           either, so the least of several checks, and of as many idle times, is reported.
+  cpu      CPU time of the whole process for one check
+  memory   growth of the peak resident set over one check, in multiples of the decoded body
+           (up to the size limit), beyond the message that brought it
+"""
+
+import argparse
+import asyncio
+import gc
+import json
+import os
+import re
+import statistics
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+import uvloop
+
+from benchmarks.environment import print_table, save
+from benchmarks.worst_bodies import Body, catalogue
+from extauthz.core.cancellation import Cancellation
+from extauthz.core.policy import Detect, Patterns, Policy, Rule
+from extauthz.core.reasons import Failure
+from extauthz.model import directory
+from extauthz.model.directory import ModelDirectory
+from extauthz.model.scorer import Scores, TextScore
+from extauthz.protocol._pb.check_pb2 import CheckRequest
+from extauthz.service import Authorizer
+from extauthz.settings import DEFAULT_MODEL
+from extauthz.telemetry.observation import Observation
+
+_SIZES: Final = {"64 KB": 64 * 1024, "8 MiB": 8 * 1024 * 1024}
+_STALL_MS, _MEMORY_TIMES = 10, 40
+_TICK_S: Final = 0.001
+_IDLE_S: Final = 0.05
+#: No check of the catalogue may take longer than this, whatever it is.
+_PATIENCE_S: Final = 60.0
+#: Texts within the classifier's reach are rare here; the rest is refused before it is asked.
+_PATTERNS: Final = Patterns(
+    "benchmark",
+    regex=(r"(a+)+$", r"\s+previous", r"(?i)ignore (all|any|the) .{0,40}(rules|instructions)"),
+    literals=("reveal the system prompt", "begin private key"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one body cost. Milliseconds, and multiples of the decoded body."""
+
+    name: str
+    size: str
+    wire_bytes: int
+    reason: str
+    stall_ms: float
+    stall_median_ms: float
+    cpu_ms: float
+    wall_ms: float
+    memory_times: float
+    memory_mib: float
+
+    @property
+    def within(self) -> bool:
+        """Whether the bar is met."""
+        return self.stall_ms <= _STALL_MS and self.memory_times <= _MEMORY_TIMES
+
+
+class _Agreeable:
+    """A scorer that finds nothing, at once."""
+
+    def __init__(self, directory: ModelDirectory) -> None:
+        self.directory = directory
+
+    async def score(
+        self, texts: Sequence[str], max_tokens: int, deadline: float, cancellation: Cancellation
+    ) -> Scores | Failure:
+        del max_tokens, deadline, cancellation
+        return tuple(TextScore(0.0, 1, 1) for _ in texts)
+
+
+class _Ticker:
+    """Wakes every millisecond and remembers by how much it was late at the worst."""
+
+    def __init__(self) -> None:
+        self.worst_s = 0.0
+        self._task = asyncio.create_task(self._run())
+
+    async def _run(self) -> None:
+        while True:
+            before = time.perf_counter()
+            await asyncio.sleep(_TICK_S)
+            self.worst_s = max(self.worst_s, time.perf_counter() - before - _TICK_S)
+
+    def worst(self) -> float:
+        """Seconds late at the worst since the last look."""
+        worst, self.worst_s = self.worst_s, 0.0
+        return worst
+
+    def stop(self) -> None:
+        self._task.cancel()
+
+
+def _message(body: Body) -> bytes:
+    message = CheckRequest()
+    http = message.attributes.request.http
+    http.id, http.method, http.path, http.host = "1", "POST", body.path, "api.example.com"
+    http.raw_body, http.size = body.data, len(body.data)
+    for name, value in {"content-length": str(len(body.data)), **body.headers}.items():
+        http.headers[name] = value
+    return message.SerializeToString()
+
+
+async def _cost(name: str, size: str, body: Body, served: ModelDirectory, checks: int) -> Cost:
+    reasons: list[str] = []
+
+    def observe(seen: Observation) -> None:
+        reasons.append(seen.decision.reason.value)
+
+    rule = Rule(detect=Detect(patterns=(_PATTERNS,)))
+    policy = Policy(digest="benchmark", routes=(), default=rule)
+    authorizer = Authorizer(policy, _Agreeable(served), observe)
+    message, loop = _message(body), asyncio.get_running_loop()
+    small = _message(Body(b'{"a":"b"}', 9, body.path, {"content-type": "application/json"}))
+    await authorizer.check(small, loop.time() + _PATIENCE_S, Cancellation())
+    ticker = _Ticker()
+    idles, stalls, cpus, walls = [], [], [], []
+    gc.collect()
+    before = _resident("VmRSS")
+    _forget_peak()
+    for check in range(checks):
+        await asyncio.sleep(_IDLE_S)
+        idles.append(ticker.worst())
+        cpu, wall = time.process_time(), time.perf_counter()
+        await authorizer.check(message, loop.time() + _PATIENCE_S, Cancellation())
+        walls.append(time.perf_counter() - wall)
+        await asyncio.sleep(2 * _TICK_S)  # what is freed afterwards counts too
+        cpus.append(time.process_time() - cpu)
+        stalls.append(ticker.worst())
+        if check == 0:
+            peak = _resident("VmHWM")
+    ticker.stop()
+    authorizer.close()
+    return Cost(
+        name,
+        size,
+        len(body.data),
+        reasons[-1],
+        round(max(0.0, min(stalls) - min(idles)) * 1e3, 1),
+        round(max(0.0, statistics.median(stalls) - min(idles)) * 1e3, 1),
+        round(min(cpus) * 1e3, 1),
+        round(min(walls) * 1e3, 1),
+        round((peak - before) / body.size, 1),
+        round((peak - before) / 2**20, 1),
+    )
+
+
+def _resident(field: str) -> int:
+    """Bytes, from the kernel's account of this process."""
+    status = Path("/proc/self/status").read_text()
+    found = re.search(rf"^{field}:\s+(\d+) kB", status, re.MULTILINE)
+    return int(found[1]) * 1024 if found else 0
+
+
+def _forget_peak() -> None:
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def _alone(measure: Callable[[], Cost]) -> Cost:
+    """`measure()` in a forked process, so that no body's memory hides another's."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reader)
+        with os.fdopen(writer, "w") as pipe:
+            json.dump(asdict(measure()), pipe)
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as pipe:
+        answer = pipe.read()
+    os.waitpid(child, 0)
+    return Cost(**json.loads(answer))
+
+
+def _costs(sizes: Iterable[str], only: str, checks: int) -> list[Cost]:
+    served = directory.load(DEFAULT_MODEL)
+    costs = []
+    for size in sizes:
+        for name, make in catalogue().items():
+            if only in name:
+                body = make(_SIZES[size])
+                cost = _alone(lambda: uvloop.run(_cost(name, size, body, served, checks)))  # noqa: B023 - called at once
+                print(f"{size} {name}: {cost.reason} {cost.stall_ms} ms", flush=True)
+                costs.append(cost)
+    return costs
+
+
+def main() -> None:
+    """Print the table and write results/hostile.json."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--size", choices=_SIZES, action="append")
+    parser.add_argument("--only", default="", help="part of a name; nothing is written then")
+    parser.add_argument("--checks", type=int, default=5)
+    options = parser.parse_args()
+    costs = _costs(options.size or _SIZES, options.only, options.checks)
+    header = ("body", "size", "reason", "stall ms", "median", "cpu ms", "wall ms", "memory x", "")
+    table = [
+        (c.name, c.size, c.reason, c.stall_ms, c.stall_median_ms, c.cpu_ms, c.wall_ms, c.memory_times,
+         "" if c.within else "MISSED")
+        for c in sorted(costs, key=lambda c: -c.stall_ms)
+    ]  # fmt: skip
+    print_table(header, table)
+    missed = sum(not cost.within for cost in costs)
+    print(f"\n{len(costs)} bodies, {missed} beyond {_STALL_MS} ms or {_MEMORY_TIMES} times")
+    if not options.only:
+        result = {
+            "unit": "stall, cpu, wall: milliseconds, least of the checks; memory: multiples of size",
+            "bar": {"stall_ms": _STALL_MS, "memory_times": _MEMORY_TIMES},
+            "checks": options.checks,
+            "missed": missed,
+            "rows": [asdict(cost) for cost in costs],
+        }
+        save("hostile", result, ("orjson", "numba", "protobuf", "uvloop", "brotli", "zstandard"))
+
+
+if __name__ == "__main__":
+    main()
