@@ -45,7 +45,11 @@ class Filter:
     """Authorizer and transport in this process: a test may look at checks, and change the scorer."""
 
     def __init__(
-        self, transport: str, scorer: Callable[[], ScoresTexts], options: ListenOptions = LOOPBACK
+        self,
+        transport: str,
+        scorer: Callable[[], ScoresTexts],
+        options: ListenOptions = LOOPBACK,
+        policy: Path = POLICY,
     ) -> None:
         """Start to serve. `scorer` is called on the filter's own event loop."""
         self.transport = transport
@@ -54,12 +58,14 @@ class Filter:
         self.loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, name="filter")
         self._thread.start()
-        self._served = self._run(self._start(scorer, options))
+        self._served = self._run(self._start(scorer, options, policy))
         self.address = self._served.addresses[0]
 
-    async def _start(self, scorer: Callable[[], ScoresTexts], options: ListenOptions) -> Transport:
+    async def _start(
+        self, scorer: Callable[[], ScoresTexts], options: ListenOptions, policy: Path
+    ) -> Transport:
         self.scorer = Switch(scorer())
-        self.authorizer = Authorizer(policy_file.load(POLICY), self.scorer, self.observed.append)
+        self.authorizer = Authorizer(policy_file.load(policy), self.scorer, self.observed.append)
         methods = {check.METHOD: self._check, health.METHOD: self._health}
         return await _START[self.transport](methods, options)
 
