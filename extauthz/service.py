@@ -1,6 +1,7 @@
 """One Check from top to bottom. Read `check` and `decide` and you know what happens to a request."""
 
 import asyncio
+import hashlib
 import logging
 import time
 import traceback
@@ -9,10 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from extauthz.core import receipts
 from extauthz.core.call import Call
 from extauthz.core.cancellation import Cancellation
 from extauthz.core.decision import Decision, Scored, Signals, decide
 from extauthz.core.dialects import Dialect, dialect_for
+from extauthz.core.identity import identified, identify
 from extauthz.core.path import canonical_path
 from extauthz.core.policy import Action, Policy, Rule
 from extauthz.core.reading import Reading, read
@@ -62,14 +65,24 @@ class Authorizer:
     """Answers Checks under the policy it holds."""
 
     def __init__(
-        self, policy: Policy, scorer: ScoresTexts, observe: Callable[[Observation], None]
+        self,
+        policy: Policy,
+        scorer: ScoresTexts,
+        observe: Callable[[Observation], None],
+        receipt_key: bytes | None = None,
     ) -> None:
-        """`policy` may be replaced at any time by assignment: a check reads it once."""
+        """`policy` may be replaced at any time by assignment: a check reads it once.
+
+        With `receipt_key` every allow carries a receipt, and records name principals by it.
+        """
         self.policy = policy
         self._scorer: Final = scorer
         self._observe: Final = observe
         self._readers: Final = ThreadPoolExecutor(_READERS, "reader")
         self._reading_bytes = 0
+        self._receipt_key: Final = receipt_key
+        # Hashing lets go of the interpreter, and is done long before the reading is.
+        self._hasher: Final = ThreadPoolExecutor(1, "hasher")
         # Written while nothing is wrong, so that a bug in writing has an answer too.
         self._after_bug: Final = _refuse(Call(), Failure.INTERNAL_ERROR)
         self._answer_to_bug: Final = wire.write(self._after_bug.decision, {})
@@ -87,19 +100,24 @@ class Authorizer:
         allowed_s = _DEADLINE_SHARE * (deadline - arrived)
         policy = self.policy
         try:
-            outcome = await self.decide(
-                policy, wire.read(message), arrived + allowed_s, cancellation
-            )
-            answer = wire.write(outcome.decision, self._metadata(policy, outcome))
+            call = wire.read(message)
+            hashed = self._hash(b"" if isinstance(call, Failure) else call.body)
+            outcome = await self.decide(policy, call, arrived + allowed_s, cancellation)
+            digest = await hashed
+            receipt = self._receipt(policy, outcome, digest)
+            answer = wire.write(outcome.decision, self._metadata(policy, outcome), receipt)
         except Exception as bug:  # noqa: BLE001 - an RPC error would be an allow under failure_mode_allow
             _report("answered with a denial", bug)
-            outcome, answer = self._after_bug, self._answer_to_bug
+            outcome, answer, digest = self._after_bug, self._answer_to_bug, _sha256(b"")
+        principal = outcome.call.principal
         seen = Observation(
             outcome.call,
             outcome.signals,
             outcome.decision,
             policy.digest,
             self._scorer.directory.digest,
+            digest.hex(),
+            receipts.name_digest(self._receipt_key, principal) if principal else "",
             allowed_s,
             time.perf_counter() - started,
         )
@@ -118,9 +136,13 @@ class Authorizer:
         """The decision on a call. `extauthz explain` shows each step of this."""
         if isinstance(call, Failure):
             return _refuse(Call(), call)
+        principal = identify(call, policy.identity)
+        call = identified(call, principal, policy.identity)
         path = canonical_path(call.path)
         if isinstance(path, Failure):
             return _refuse(call, path)
+        if isinstance(principal, Failure):
+            return _refuse(call, principal)
         rule = policy.match(call, path)
         if rule.action is Action.INSPECT:
             signals = await self._inspect(rule, call, path, deadline, cancellation)
@@ -168,8 +190,34 @@ class Authorizer:
             self._reading_bytes -= len(call.body)
 
     def close(self) -> None:
-        """Stop the threads that read large bodies."""
+        """Stop the threads that read and hash large bodies."""
         self._readers.shutdown(wait=True, cancel_futures=True)
+        self._hasher.shutdown(wait=True, cancel_futures=True)
+
+    def _hash(self, body: bytes) -> asyncio.Future[bytes]:
+        """SHA-256 of a body; large ones are hashed on a thread while they are read."""
+        loop = asyncio.get_running_loop()
+        if len(body) > _INLINE_BYTES:
+            return loop.run_in_executor(self._hasher, _sha256, body)
+        done: asyncio.Future[bytes] = loop.create_future()
+        done.set_result(_sha256(body))
+        return done
+
+    def _receipt(self, policy: Policy, outcome: Outcome, body_sha256: bytes) -> str:
+        """Proof of the check, for a request that is let through; empty when receipts are off."""
+        call, decision = outcome.call, outcome.decision
+        if self._receipt_key is None or decision.denial is not None:
+            return ""
+        content = receipts.receipt(
+            receipts.inspection(decision, outcome.signals),
+            call_id=call.id,
+            request_id=call.headers.get("x-request-id", ""),
+            body_sha256=body_sha256,
+            policy=policy.digest,
+            model=self._scorer.directory.digest,
+            at_s=int(time.time()),
+        )
+        return receipts.seal(self._receipt_key, content)
 
     def _compared(self, rule: Rule, reading: Reading, scores: Scores) -> tuple[Scored, ...]:
         """Each score beside the threshold for the place its text is from."""
@@ -205,6 +253,10 @@ def _refuse(call: Call, failure: Failure) -> Outcome:
     """No rule could be found for the call, or there was a bug: denied, whatever the rules allow."""
     rule, signals = Rule(name="none"), Signals(failure=failure)
     return Outcome(call, rule, signals, decide(rule, signals, call.headers))
+
+
+def _sha256(body: bytes) -> bytes:
+    return hashlib.sha256(body).digest()
 
 
 def _read_if_wanted(

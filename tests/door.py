@@ -7,7 +7,7 @@ from typing import Any
 
 from extauthz.core.call import Provenance
 from extauthz.core.cancellation import Cancellation
-from extauthz.core.policy import Policy, Rule
+from extauthz.core.policy import Identity, IdentitySource, Policy, Rule
 from extauthz.core.reasons import Failure
 from extauthz.model.directory import ModelDirectory
 from extauthz.model.scorer import Scores, TextScore
@@ -54,8 +54,13 @@ class Scorer:
         return tuple(TextScore(0.9876 if MARKER in text else 0.0123, 1, 7) for text in texts)
 
 
-def policy(*routes: Rule, digest: str = "p" * 64, **default: Any) -> Policy:
-    return Policy(digest=digest, routes=routes, default=builders.rule(**default))
+def policy(
+    *routes: Rule,
+    digest: str = "p" * 64,
+    identity: tuple[Identity, ...] = (Identity(source=IdentitySource.MTLS),),
+    **default: Any,
+) -> Policy:
+    return Policy(digest=digest, routes=routes, default=builders.rule(**default), identity=identity)
 
 
 class Door:

@@ -3,14 +3,17 @@
 import asyncio
 import json
 import logging
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from extauthz.core.call import Call
 from extauthz.core.cancellation import Cancellation
-from extauthz.core.policy import Rule
+from extauthz.core.policy import Identity, IdentitySource, Rule
 from extauthz.core.reasons import SERVER_FAILURES, Failure
 from extauthz.model.scorer import Scores, TextScore
 from extauthz.protocol._pb.check_pb2 import CheckResponse
@@ -104,6 +107,57 @@ async def test_the_first_route_that_holds_decides() -> None:
     assert as_envoy.metadata(other)["rule"] == "default"
 
 
+ALICE = Identity(source=IdentitySource.HEADER, header="x-user")
+MTLS = Identity(source=IdentitySource.MTLS)
+FOR_ALICE = builders.rule(
+    name="alice", match={"principals": ["header:x-user:alice"]}, action="allow"
+)
+
+
+async def test_a_rule_is_for_the_principal_that_the_policy_looks_for() -> None:
+    served = policy(FOR_ALICE, identity=(ALICE,))
+
+    async def rule(**call: Any) -> object:
+        return as_envoy.metadata(await Door(served).about(**call))["rule"]
+
+    assert await rule(headers={"x-user": "alice"}) == "alice"
+    assert await rule(headers={"x-user": "Alice"}) == "default"
+    assert await rule(headers={}, principal="header:x-user:alice") == "default"
+
+
+async def test_who_is_ambiguous_is_refused_before_any_rule_is_asked() -> None:
+    door = Door(policy(FOR_ALICE, identity=(ALICE,), action="allow"))
+
+    answer = await door.about(headers={"x-user": "alice,bob", "authorization": "Bearer s"})
+    await asyncio.sleep(0)
+
+    assert told(answer) == ("deny", "identity_ambiguous")
+    assert CheckResponse.FromString(answer).denied_response.status.code == 400
+    assert [(one.call.principal, one.call.headers["authorization"]) for one in door.seen] == [
+        ("", "")
+    ]
+
+
+HEADER_NAMES = st.sampled_from(
+    ["x-user", "x_user", "authorization", "x-forwarded-user", "host", ":authority", ":path"]
+)
+
+
+@given(st.dictionaries(HEADER_NAMES, st.text("alice,b ", max_size=6)), st.booleans())
+def test_no_header_but_the_policys_own_selects_a_rule(
+    headers: dict[str, str], by_header: bool
+) -> None:
+    served = policy(FOR_ALICE, identity=(ALICE,) if by_header else (MTLS,))
+    call = builders.call(headers=headers)
+
+    outcome = asyncio.run(Door(served).authorizer.decide(served, call, math.inf, Cancellation()))
+
+    own = headers.get("x-user") if by_header and "x_user" not in headers else None
+    assert (outcome.rule.name == "alice") is (own == "alice")
+    if not by_header:
+        assert (outcome.rule.name, outcome.call.principal) == ("default", call.principal)
+
+
 @pytest.mark.parametrize("on_failure", ["deny", "error", "allow"])
 @pytest.mark.parametrize("failure", sorted(SERVER_FAILURES))
 async def test_what_we_could_not_judge_goes_by_on_failure(
@@ -185,7 +239,7 @@ def told_bug(answer: bytes) -> bool:
 
 
 class _BrokenPolicy:
-    digest = "p" * 64
+    digest, identity = "p" * 64, ()
 
     def match(self, call: Call, path: str) -> Rule:
         raise KeyError(call.body, "open sesame")

@@ -11,6 +11,7 @@ from typing import Any, Final
 from google.protobuf.message import DecodeError
 from google.protobuf.struct_pb2 import Struct, Value
 
+from extauthz.core import receipts
 from extauthz.core.call import Call
 from extauthz.core.decision import Decision, Verdict
 from extauthz.core.reasons import Failure
@@ -57,10 +58,15 @@ def read(message: bytes) -> Call | Failure:
     )
 
 
-def write(decision: Decision, metadata: Metadata) -> bytes:
-    """The answer. `metadata` goes to access logs and later filters, never to the client."""
+def write(decision: Decision, metadata: Metadata, receipt: str = "") -> bytes:
+    """The answer. `metadata` goes to access logs and later filters, never to the client.
+
+    An allow takes its `receipt` along, to the upstream and in the metadata; no other answer does.
+    """
     if decision.verdict in _ALLOWING and decision.denial is None:
-        response = _allowed(decision)
+        response = _allowed(decision, {receipts.HEADER: receipt} if receipt else {})
+        if receipt:
+            response.dynamic_metadata["receipt"] = receipt
     else:
         response = _denied(decision)
     for key, value in metadata.items():
@@ -68,13 +74,15 @@ def write(decision: Decision, metadata: Metadata) -> bytes:
     return response.SerializeToString()
 
 
-def _allowed(decision: Decision) -> check_pb2.CheckResponse:
+def _allowed(decision: Decision, ours: Mapping[str, str]) -> check_pb2.CheckResponse:
+    """`ours` are written over what the client sent: Envoy removes after it writes."""
     change = decision.mutate
+    forged = [name for name in decision.removed_headers if name not in ours]
     return check_pb2.CheckResponse(
         status=core_pb2.Status(code=_OK),
         ok_response=check_pb2.OkHttpResponse(
-            headers=_options(change.set_headers),
-            headers_to_remove=[*change.remove_headers, *decision.removed_headers],
+            headers=_options({**change.set_headers, **ours}),
+            headers_to_remove=[*change.remove_headers, *forged],
             response_headers_to_add=_options(change.response_headers),
             query_parameters_to_set=[
                 core_pb2.QueryParameter(key=key, value=value)

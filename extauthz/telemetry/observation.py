@@ -8,12 +8,17 @@ from extauthz.core.decision import Decision, Signals
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """A decision with the facts it rests on. Durations are in seconds."""
+    """A decision with the facts it rests on. Durations are in seconds, digests hex.
+
+    `principal_digest` is empty for nobody.
+    """
 
     call: Call
     signals: Signals
     decision: Decision
     policy_digest: str
     model_digest: str
+    body_sha256: str
+    principal_digest: str
     allowed_s: float
     took_s: float

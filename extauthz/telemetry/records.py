@@ -5,7 +5,6 @@ a path, an identity in clear, or anything else a client could choose the text of
 """
 
 import contextlib
-import hashlib
 import itertools
 import queue
 import threading
@@ -14,6 +13,7 @@ from typing import Any, BinaryIO, Final
 
 import orjson
 
+from extauthz.core.identity import source_of
 from extauthz.telemetry.observation import Observation
 
 #: Records that may wait for a slow sink, some 5 MB; more are dropped, counted, and visible as
@@ -38,10 +38,11 @@ def record(seen: Observation, seq: int, at: datetime) -> dict[str, Any]:
         "shadowed": decision.shadowed,
         "flags": list(decision.flags),
         "method": call.method if call.method in _KNOWN_METHODS else "other",
-        "principal_sha256": _digest(call.principal.encode()) if call.principal else None,
+        "principal_digest": seen.principal_digest or None,
+        "auth_source": source_of(call.principal),
         "dialect": signals.dialect.name,
         "body_bytes": len(call.body),
-        "body_sha256": _digest(call.body),
+        "body_sha256": seen.body_sha256,
         "text_bytes": signals.coverage.total,
         "scanned_bytes": signals.coverage.scanned,
         "exempt_bytes": dict(signals.coverage.exempt),
@@ -58,10 +59,6 @@ def record(seen: Observation, seq: int, at: datetime) -> dict[str, Any]:
         "allowed_ms": round(seen.allowed_s * 1e3, 1),
         "took_ms": round(seen.took_s * 1e3, 2),
     }
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
 
 
 class RecordWriter:

@@ -29,4 +29,5 @@ def observation(
     )
     asked = builders.call(**call)
     decision = decide(rule or Rule(), signals, asked.headers)
-    return Observation(asked, signals, decision, "p" * 64, "m" * 64, 0.4, 0.01234)
+    digests = ("p" * 64, "m" * 64, "b" * 64, "a" * 64 if asked.principal else "")
+    return Observation(asked, signals, decision, *digests, 0.4, 0.01234)

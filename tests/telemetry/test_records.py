@@ -1,7 +1,6 @@
 """A decision record says everything an auditor needs, and nothing that a client chose."""
 
 import dataclasses
-import hashlib
 import io
 import json
 import threading
@@ -22,10 +21,6 @@ from tests.telemetry.observations import observation
 AT = datetime(2026, 5, 4, 3, 2, 1, 987_654, UTC)
 
 
-def digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
 def numbers(written: bytes) -> list[int]:
     return [json.loads(line)["seq"] for line in written.splitlines()]
 
@@ -43,10 +38,11 @@ def test_a_record_has_exactly_the_documented_keys() -> None:
         "shadowed": None,
         "flags": [],
         "method": "POST",
-        "principal_sha256": digest(b"spiffe://example.com/app"),
+        "principal_digest": "a" * 64,
+        "auth_source": "mtls",
         "dialect": "openai_chat",
         "body_bytes": 48,
-        "body_sha256": digest(builders.call().body),
+        "body_sha256": "b" * 64,
         "text_bytes": 30,
         "scanned_bytes": 12,
         "exempt_bytes": {"vocabulary": 18},
@@ -69,7 +65,7 @@ def test_without_scores_and_principal_a_record_has_the_same_keys() -> None:
     bare = records.record(observation(principal=""), 1, AT)
 
     assert bare.keys() == records.record(observation(0.5), 1, AT).keys()
-    assert bare["principal_sha256"] is bare["score"] is bare["view"] is None
+    assert bare["principal_digest"] is bare["auth_source"] is bare["score"] is bare["view"] is None
 
 
 def test_a_record_names_what_was_found_and_what_was_not_read_but_no_place() -> None:
