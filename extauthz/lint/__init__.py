@@ -15,7 +15,7 @@ from extauthz.lint.report import Finding, Report, as_json, as_sarif, as_text
 from extauthz.lint.rule import Options, Severity
 from extauthz.lint.rules import RULES
 
-__all__ = ["RULES", "Options", "UnreadableError", "add_arguments", "lint", "read", "run"]
+__all__ = ["RULES", "Options", "UnreadableError", "add_arguments", "lint", "options", "read", "run"]
 
 _SUFFIXES: Final = {".yaml", ".yml", ".json"}
 _FORMATS: Final[dict[str, Callable[[Report], str]]] = {
@@ -45,7 +45,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace) -> int:
     """Lint the files. Exit status: 0 clean, 1 findings. UnreadableError or OSError otherwise."""
-    options = Options(
+    report = lint([_read(name) for name in _walk(parsed.files)], options(parsed))
+    sys.stdout.write(f"{_FORMATS[parsed.format](report)}\n")
+    return int(report.fails(parsed.fail_on))
+
+
+def options(parsed: argparse.Namespace) -> Options:
+    """What the flags say."""
+    return Options(
         parsed.max_message_bytes,
         parsed.min_timeout_s,
         parsed.max_deadline_s,
@@ -53,12 +60,9 @@ def run(parsed: argparse.Namespace) -> int:
         parsed.envoy_version,
         tuple(parsed.identity_header),
     )
-    report = lint([_read(name) for name in _walk(parsed.files)], options)
-    sys.stdout.write(f"{_FORMATS[parsed.format](report)}\n")
-    return int(report.fails(parsed.fail_on))
 
 
-def lint(files: Sequence[File], options: Options | None = None) -> Report:
+def lint(files: Sequence[File], given: Options) -> Report:
     """Apply every rule to all files together: one may say what another leaves open."""
     documents = [document for file in files for document in file.documents]
     estate = Estate(documents)
@@ -69,7 +73,7 @@ def lint(files: Sequence[File], options: Options | None = None) -> Report:
         notes=[*_unjudged(estate), *_useless(files)],
     )
     ignores = {file.name: file for file in files}
-    for one in sorted(_unique(_find(estate, options or Options())), key=_order):
+    for one in sorted(_unique(_find(estate, given)), key=_order):
         reason = _reason(ignores[one.at.source.file], one)
         if reason:
             report.ignored.append(Finding(one.rule, one.at, one.what, reason))
@@ -78,9 +82,9 @@ def lint(files: Sequence[File], options: Options | None = None) -> Report:
     return report
 
 
-def _find(estate: Estate, options: Options) -> Iterator[Finding]:
+def _find(estate: Estate, given: Options) -> Iterator[Finding]:
     for rule in RULES:
-        for fault in rule.find(estate, options):
+        for fault in rule.find(estate, given):
             yield Finding(rule, fault.at, fault.what)
 
 

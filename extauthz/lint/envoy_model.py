@@ -17,9 +17,10 @@ ROUTER: Final = _HTTP + "router.v3.Router"
 JWT: Final = _HTTP + "jwt_authn.v3.JwtAuthentication"
 LUA: Final = _HTTP + "lua.v3.Lua"
 EXT_PROC: Final = _HTTP + "ext_proc.v3.ExternalProcessor"
+TRANSFORM: Final = _HTTP + "transform.v3.TransformConfig"
 DECOMPRESSOR: Final = _HTTP + "decompressor.v3.Decompressor"
 HEADER_MUTATION: Final = _HTTP + "header_mutation.v3.HeaderMutation"
-#: Filters that can change path, routing headers or body, whatever their settings.
+#: Filters that can change path or body, whatever their settings. Golang's is in contrib builds.
 REWRITERS: Final = frozenset(
     {
         _HTTP + "wasm.v3.Wasm",
@@ -28,7 +29,7 @@ REWRITERS: Final = frozenset(
         _HTTP + "grpc_json_transcoder.v3.GrpcJsonTranscoder",
         _HTTP + "grpc_json_reverse_transcoder.v3.GrpcJsonReverseTranscoder",
         _HTTP + "grpc_http1_reverse_bridge.v3.FilterConfig",
-        HEADER_MUTATION,
+        _HTTP + "mcp_json_rest_bridge.v3.McpJsonRestBridge",
     }
 )
 _MATCHED: Final = "envoy.extensions.common.matching.v3.ExtensionWithMatcher"
@@ -175,23 +176,27 @@ def _routes(configuration: Node) -> Iterator[Route]:
                 yield Route(at, outer, at.get("route.cluster").text)
 
 
-def of_type(document: Document, place: str, type_name: str) -> Iterator[Node]:
-    """Listeners or clusters of a bootstrap, or of a file of xDS resources."""
-    yield from document.root.get(place).items()
-    for resource in document.root.get("resources").items():
-        if typed(resource).type == type_name:
-            yield resource
+def resources(document: Document, type_name: str) -> Iterator[Node]:
+    """What a file of xDS resources holds of one type."""
+    items = document.root.get("resources").items()
+    return (one for one in items if typed(one).type == type_name)
 
 
 def clusters(document: Document) -> Iterator[Node]:
     """The clusters that a document defines."""
-    return of_type(document, "static_resources.clusters", "envoy.config.cluster.v3.Cluster")
+    yield from document.root.get("static_resources.clusters").items()
+    yield from resources(document, "envoy.config.cluster.v3.Cluster")
+
+
+def listeners(document: Document) -> Iterator[Node]:
+    """The listeners that a document defines."""
+    yield from document.root.get("static_resources.listeners").items()
+    yield from resources(document, "envoy.config.listener.v3.Listener")
 
 
 def network_filters(document: Document, type_name: str) -> Iterator[tuple[Node, Node]]:
     """Listener, and settings of each network filter of that type."""
-    kind = "envoy.config.listener.v3.Listener"
-    for listener in of_type(document, "static_resources.listeners", kind):
+    for listener in listeners(document):
         chains = [*listener.get("filter_chains").items(), listener.get("default_filter_chain")]
         for one in (one for chain in chains for one in chain.get("filters").items()):
             settings = typed(one.get("typed_config"))
@@ -203,9 +208,7 @@ def managers(documents: Sequence[Document]) -> list[Manager]:
     """The connection managers of all Envoy documents."""
     envoys = [document for document in documents if document.kind == ENVOY]
     kind = "envoy.config.route.v3.RouteConfiguration"
-    shared = [
-        one for document in envoys for one in of_type(document, "static_resources.none", kind)
-    ]
+    shared = [one for document in envoys for one in resources(document, kind)]
     return [
         Manager(at, listener, document, shared)
         for document in envoys

@@ -27,7 +27,7 @@ class Node:
     """One place. Absent members are places too: they have a path, and their parent's line.
 
     Member names are looked up as Envoy's protobuf definitions spell them (`max_request_bytes`), and
-    found in camel case too, which Envoy accepts and Kubernetes resources use.
+    found in camel case too, which Envoy accepts and Kubernetes resources use (`clientIPDetection`).
     """
 
     source: Source
@@ -79,7 +79,7 @@ class Node:
     def child(self, name: str) -> "Node":
         """One member, whatever characters its name has."""
         for key, value in self._pairs():
-            if key.value in (name, _camel(name)):
+            if key.value == name or _folded(key.value) == _folded(name):
                 return self._at(f"{self.path}{_member(str(key.value))}", key, value)
         path = f"{self.path}{_member(name)}"
         return Node(self.source, path.lstrip("."), self.line, self.column, None)
@@ -130,6 +130,5 @@ def _member(name: str) -> str:
     return f".{name}" if _PLAIN_NAME.fullmatch(name) else f'["{name}"]'
 
 
-def _camel(name: str) -> str:
-    first, *rest = name.split("_")
-    return first + "".join(part.capitalize() for part in rest)
+def _folded(name: str) -> str:
+    return name.replace("_", "").lower()

@@ -93,9 +93,13 @@ def decompressed_afterwards(estate: Estate, _: Options) -> Iterator[Fault]:
     if estate.checks or estate.custom:
         later += [Filter(patch.value) for patch in estate.patches if patch.before_router]
     for one in later:
-        enabled = one.config.get("request_direction_config.common_config.enabled.default_value")
-        if one.type == DECOMPRESSOR and (enabled.on or not enabled.present):
+        if one.type == DECOMPRESSOR and _for_requests(one.config):
             yield Fault(one.at, "requests are decompressed after the check")
+
+
+def _for_requests(decompressor: Node) -> bool:
+    enabled = decompressor.get("request_direction_config.common_config.enabled.default_value")
+    return enabled.on or not enabled.present
 
 
 def _body_settings(estate: Estate, name: str) -> Iterator[Node]:

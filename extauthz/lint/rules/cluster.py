@@ -11,6 +11,9 @@ from extauthz.lint.rule import Family, Fault, Options, Severity, rule
 
 _TLS: Final = "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"
 _HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+#: What a certificate can be verified by: itself, or whoever issued it.
+_PINS: Final = ("verify_certificate_hash", "verify_certificate_spki")
+_ROOTS: Final = ("trusted_ca", "system_root_certs", "ca_certificate_provider_instance")
 #: Cluster types whose endpoints are all in the configuration.
 _FIXED: Final = {"", "STATIC"}
 
@@ -114,8 +117,11 @@ def _verifies(tls: Node, cluster: Node) -> bool:
     if combined.present:
         return _names_server(combined.get("default_validation_context"), tls, cluster)
     context = common.get("validation_context")
-    trusted = context.get("trusted_ca").present or context.get("system_root_certs").present
-    return trusted and _names_server(context, tls, cluster)
+    if any(context.get(name).present for name in _PINS):
+        return True
+    return any(context.get(name).present for name in _ROOTS) and _names_server(
+        context, tls, cluster
+    )
 
 
 def _names_server(context: Node, tls: Node, cluster: Node) -> bool:

@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 from typing import Final
 
-from extauthz.lint.envoy_model import EXT_PROC, LUA, REWRITERS, Filter, Manager, typed
+from extauthz.lint.envoy_model import EXT_PROC, LUA, REWRITERS, TRANSFORM, Filter, Manager, typed
 from extauthz.lint.estate import Estate
 from extauthz.lint.node import Node
 from extauthz.lint.rule import Family, Fault, Options, Severity, rule
 
+_TRANSFORMS: Final = "request_transformation"
 _TUNNELS: Final = frozenset({"websocket", "connect", "connect-udp"})
 
 
@@ -106,9 +107,16 @@ def changed_afterwards(estate: Estate, _: Options) -> Iterator[Fault]:
 
 def _rewriters(filters: list[Filter]) -> Iterator[Fault]:
     for one in filters:
-        lua = one.type == LUA and _handles_requests(one.config)
-        if lua or one.type in REWRITERS or (one.type == EXT_PROC and _processes(one.config)):
+        if _rewrites(one.type, one.config):
             yield Fault(one.at, f"{one.name} may change the request after the check")
+
+
+def _rewrites(type_: str, config: Node) -> bool:
+    if type_ == LUA:
+        return _handles_requests(config)
+    if type_ == EXT_PROC:
+        return _processes(config)
+    return type_ in REWRITERS or (type_ == TRANSFORM and config.get(_TRANSFORMS).present)
 
 
 def _handles_requests(lua: Node) -> bool:
@@ -117,6 +125,8 @@ def _handles_requests(lua: Node) -> bool:
 
 
 def _processes(processor: Node) -> bool:
+    if processor.get("observability_mode").on:
+        return False
     mode = processor.get("processing_mode")
     body = mode.get("request_body_mode").text not in {"", "NONE"}
     headers = mode.get("request_header_mode").text != "SKIP"
@@ -167,6 +177,6 @@ def _copies(manager: Manager) -> Iterator[Fault]:
         for mirror in action.get("request_mirror_policies").items():
             if mirror.get("cluster").text not in known:
                 yield Fault(mirror, f"copies go to {mirror.get('cluster').text}")
-        for redirect in (action.get("internal_redirect_policy"), action.get("internal_redirect")):
-            if redirect.present:
-                yield Fault(redirect, "Envoy follows redirects itself")
+        redirect = action.get("internal_redirect_policy")
+        if redirect.present:
+            yield Fault(redirect, "Envoy follows redirects itself")
