@@ -58,6 +58,12 @@ def _declare(
         module.add_arguments(lint)
         lint.set_defaults(run=module.run)
 
+    receipts = commands.add_parser("receipts", help="verify inspection receipts in access logs")
+    if "receipts" in wanted:
+        module = importlib.import_module("extauthz.receipts")
+        module.add_arguments(receipts)
+        receipts.set_defaults(run=module.run)
+
     for name, text in (
         ("train", "fine-tune and export a model directory"),
         ("evaluate", "measure a model directory on labelled data"),

@@ -13,6 +13,7 @@ import uvloop
 
 from extauthz import __version__
 from extauthz.core.cancellation import Cancellation
+from extauthz.core.receipts import read_keys
 from extauthz.model import directory
 from extauthz.model.scorer import open_scorer
 from extauthz.model.session import Session
@@ -51,13 +52,14 @@ class Server:
         self._policy_file = _contents(settings.policy)
         policy = load_policy(settings.policy)
         self._metrics.serve_policy(policy.digest)
+        key = _receipt_key(settings.receipt_key)
         self._session: Final = Session(
             directory.load(settings.model), settings.device, settings.model_threads
         )
         self._scorer: Final = open_scorer(self._session.directory, self._session)
         self._sink: Final = _open_sink(settings.records)
         self._records: Final = RecordWriter(self._sink)
-        self._authorizer: Final = Authorizer(policy, self._scorer, self._observe)
+        self._authorizer: Final = Authorizer(policy, self._scorer, self._observe, key)
         self._stopping: Final = asyncio.Event()
         self._hung_up: Final = asyncio.Event()
         self._serving = False
@@ -149,6 +151,7 @@ class Server:
             "policy": f"{self._settings.policy.name} sha256:{self._authorizer.policy.digest}",
             "model": f"{model.name} {model.version} on {self._session.device}",
             "model digest": f"sha256:{model.digest}",
+            "receipts": "on" if self._settings.receipt_key else "off",
             "queued tokens": str(self._scorer.queued_tokens),
         }
 
@@ -190,6 +193,18 @@ def _named(address: str) -> Iterator[None]:
 
 def _open_sink(records: str) -> BinaryIO:
     return sys.stdout.buffer if records == "-" else Path(records).open("ab")
+
+
+def _receipt_key(path: Path | None) -> bytes | None:
+    """The key that seals receipts: the first one in the file."""
+    if path is None:
+        _log.info("receipts are off: there is no --receipt-key")
+        return None
+    try:
+        return read_keys(path.read_bytes())[0]
+    except ValueError as error:
+        msg = f"{path}: {error}"
+        raise ValueError(msg) from error
 
 
 def _contents(path: Path) -> bytes | None:

@@ -39,6 +39,7 @@ class Settings:
     device: Device
     model_threads: int
     records: str
+    receipt_key: Path | None
     drain_wait_s: float
     drain_grace_s: float
 
@@ -116,6 +117,7 @@ def add_arguments(parser: argparse.ArgumentParser, environ: Mapping[str, str] = 
     flag(
         "records", str, "-", "file for decision records, one JSON line each; - for standard output"
     )
+    flag("receipt-key", _file, "", "file with the key of inspection receipts; none: no receipts")
     flag("max-message-bytes", _WHOLE, str(MAX_MESSAGE_BYTES), "above Envoy's max_request_bytes")
     flag("max-deadline-s", _SECONDS, str(MAX_DEADLINE_S), "longest deadline granted to a Check")
     flag("drain-wait-s", _SECONDS, "2", "NOT_SERVING for so long before connections are closed")
@@ -147,6 +149,7 @@ def read(arguments: argparse.Namespace) -> Settings:
         device=arguments.device,
         model_threads=arguments.model_threads,
         records=arguments.records,
+        receipt_key=arguments.receipt_key,
         drain_wait_s=arguments.drain_wait_s,
         drain_grace_s=arguments.drain_grace_s,
     )
@@ -167,6 +170,10 @@ def _tls(arguments: argparse.Namespace) -> TlsOptions | None:
         Path(arguments.tls_client_ca) if arguments.tls_client_ca else None,
         arguments.tls_spiffe_ids,
     )
+
+
+def _file(text: str) -> Path | None:
+    return Path(text) if text else None
 
 
 def _names(listed: str) -> tuple[str, ...]:

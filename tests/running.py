@@ -30,6 +30,7 @@ def settings_for(model: Path, policy: Path, records: Path, **changes: Any) -> Se
         "device": "cpu",
         "model_threads": 1,
         "records": str(records),
+        "receipt_key": None,
         "drain_wait_s": 0.0,
         "drain_grace_s": 1.0,
     }

@@ -60,7 +60,7 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         cli.main(["--help"])
 
     shown = capsys.readouterr().out
-    for command in ("serve", "check-policy", "explain", "train", "evaluate", "demo"):
+    for command in ("serve", "check-policy", "explain", "receipts", "train", "evaluate", "demo"):
         assert f"\n    {command}" in shown
 
 

@@ -18,6 +18,7 @@ from unittest.mock import Mock
 import pytest
 
 from extauthz import server as server_module
+from extauthz.core.receipts import Receipt, verify
 from extauthz.policy_file import PolicyError
 from extauthz.server import Server
 from extauthz.transport.options import ListenOptions
@@ -130,6 +131,42 @@ async def test_several_listeners_answer_alike(build: Build, tmp_path: Path) -> N
         assert peer.addresses[0] == path
         assert peer.addresses[1].startswith("127.0.0.1:")
         assert await verdict(peer) == "deny"
+
+
+async def test_with_a_key_allows_carry_receipts_of_the_first_one(
+    build: Build, tmp_path: Path
+) -> None:
+    keys = (b"1" * 32, b"2" * 32)
+    path = tmp_path / "key"
+    write(path, "\n".join(key.hex() for key in keys))
+    server = build(receipt_key=path)
+
+    async with running(server) as peer:
+        told = as_envoy.metadata(await peer.check(builders.call()))
+
+    assert isinstance(verify(keys[:1], str(told["receipt"])), Receipt)
+    assert server._status()["receipts"] == "on"
+
+
+async def test_without_a_key_there_are_no_receipts_and_a_line_says_so(
+    build: Build, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="extauthz")
+    server = build()
+
+    async with running(server) as peer:
+        told = as_envoy.metadata(await peer.check(builders.call()))
+
+    assert "receipt" not in told
+    assert "receipts are off" in caplog.text
+    assert server._status()["receipts"] == "off"
+
+
+def test_a_server_does_not_start_on_a_bad_key(build: Build, tmp_path: Path) -> None:
+    write(tmp_path / "key", "open sesame")
+
+    with pytest.raises(ValueError, match="key: expected keys of at least 32 bytes"):
+        build(receipt_key=tmp_path / "key")
 
 
 async def test_while_it_drains_it_says_so_and_still_answers_checks(build: Build) -> None:

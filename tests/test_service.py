@@ -1,10 +1,13 @@
 """One Check from bytes to bytes: what is decided, under which policy, and what a bug leads to."""
 
 import asyncio
+import hashlib
 import json
 import logging
 import math
+import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,15 +16,16 @@ from hypothesis import strategies as st
 
 from extauthz.core.call import Call
 from extauthz.core.cancellation import Cancellation
-from extauthz.core.policy import Identity, IdentitySource, Rule
+from extauthz.core.policy import Identity, IdentitySource, Policy, Rule
 from extauthz.core.reasons import SERVER_FAILURES, Failure
+from extauthz.core.receipts import Inspection, Receipt, name_digest, verify
 from extauthz.model.scorer import Scores, TextScore
 from extauthz.protocol._pb.check_pb2 import CheckResponse
 from extauthz.service import Authorizer
 from extauthz.telemetry.observation import Observation
 from tests import as_envoy, builders
 from tests.canary_model import CANARY as MARKER
-from tests.door import Door, Scorer, policy
+from tests.door import MODEL, Door, Scorer, policy
 
 
 def says(text: str) -> bytes:
@@ -156,6 +160,92 @@ def test_no_header_but_the_policys_own_selects_a_rule(
     assert (outcome.rule.name == "alice") is (own == "alice")
     if not by_header:
         assert (outcome.rule.name, outcome.call.principal) == ("default", call.principal)
+
+
+KEY = b"k" * 32
+
+
+def door_with_receipts(served: Policy, scorer: Scorer | None = None) -> Door:
+    door = Door(served, scorer)
+    door.scorer.directory = replace(MODEL, digest="cd" * 32)
+    door.authorizer = Authorizer(served, door.scorer, door.seen.append, KEY)
+    return door
+
+
+@pytest.mark.parametrize("size", [100, 200_000])
+async def test_an_allow_carries_a_receipt_for_its_request_and_its_bytes(size: int) -> None:
+    body = says("w " * (size // 2))
+    served = policy(digest="ab" * 32, limits={"tokens": 1_000_000})
+    headers = {"x-request-id": "r-1", "x-extauthz-receipt": "forged", "x-extauthz-other": "forged"}
+    door = door_with_receipts(served)
+
+    answer = await door.about(body=body, headers=headers)
+
+    response = CheckResponse.FromString(answer).ok_response
+    text = as_envoy.written(response.headers)["x-extauthz-receipt"]
+    assert as_envoy.metadata(answer)["receipt"] == text
+    assert list(response.headers_to_remove) == ["x-extauthz-other"]
+    found = verify((KEY,), text, "r-1", hashlib.sha256(body).digest())
+    assert isinstance(found, Receipt)
+    assert (found.id, found.inspection, found.policy) == ("7", Inspection.INSPECTED, "ab" * 16)
+    assert abs(found.at_s - time.time()) < 60
+
+
+@pytest.mark.parametrize(
+    ("rule", "text", "how"),
+    [
+        ({"mutate": {"set_headers": {"x-a": "1"}}}, "hello", Inspection.INSPECTED),
+        ({"shadow": True}, MARKER, Inspection.NOT_ENFORCED),
+        ({"action": "allow"}, MARKER, Inspection.NOT_INSPECTED),
+    ],
+)
+async def test_a_receipt_says_how_far_the_request_was_inspected(
+    rule: dict[str, Any], text: str, how: Inspection
+) -> None:
+    door = door_with_receipts(policy(digest="ab" * 32, **rule))
+
+    answer = await door.about(body=says(text))
+
+    found = verify((KEY,), str(as_envoy.metadata(answer)["receipt"]))
+    assert isinstance(found, Receipt)
+    assert found.inspection is how
+
+
+@pytest.mark.parametrize("on_failure", ["deny", "error"])
+async def test_nothing_but_an_allow_carries_a_receipt(on_failure: str) -> None:
+    overloaded = Scorer(lambda: returns(Failure.OVERLOADED))
+    served = policy(on_failure=on_failure)
+
+    denied = await door_with_receipts(served).about(body=says(MARKER))
+    failed = await door_with_receipts(served, overloaded).about()
+    malformed = await door_with_receipts(served).check(b"\xff")
+    bug = await door_with_receipts(served, Scorer(raises)).about()
+
+    for answer in (denied, failed, malformed, bug):
+        assert not as_envoy.allows(answer)
+        assert b"receipt" not in answer
+
+
+async def test_who_asked_is_told_by_a_digest_with_the_key() -> None:
+    plain, keyed = Door(), door_with_receipts(policy())
+    for door in (plain, keyed):
+        await door.about()
+        await door.about(principal="")
+        await asyncio.sleep(0)
+
+    peer = builders.call().principal
+    assert [one.principal_digest for one in plain.seen] == [name_digest(None, peer), ""]
+    assert [one.principal_digest for one in keyed.seen] == [name_digest(KEY, peer), ""]
+
+
+@pytest.mark.parametrize("size", [10, 300_000])
+async def test_the_digest_of_the_body_is_told_whatever_is_decided(size: int) -> None:
+    door = Door(policy(action="deny"))
+
+    await door.about(body=b"x" * size)
+    await asyncio.sleep(0)
+
+    assert [one.body_sha256 for one in door.seen] == [hashlib.sha256(b"x" * size).hexdigest()]
 
 
 @pytest.mark.parametrize("on_failure", ["deny", "error", "allow"])

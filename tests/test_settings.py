@@ -65,6 +65,12 @@ def test_limits_hold_for_each_listener() -> None:
         assert (one.max_message_bytes, one.max_deadline_s) == (1000, 2.5)
 
 
+def test_there_are_no_receipts_unless_a_key_is_named() -> None:
+    assert read().receipt_key is None
+    assert read("--receipt-key", "/etc/key").receipt_key == Path("/etc/key")
+    assert read(environ={"EXTAUTHZ_RECEIPT_KEY": "/etc/key"}).receipt_key == Path("/etc/key")
+
+
 def test_client_identities_are_read_as_a_list() -> None:
     flags = ("--tls-client-ca", "ca.pem", "--tls-spiffe-ids", "spiffe://a/b, spiffe://a/c")
 

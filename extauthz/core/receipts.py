@@ -190,5 +190,4 @@ def _seal_of(key: bytes, text: str) -> str:
 
 
 def _short(name: str) -> str:
-    # An access log may hold what no header can.
-    return hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:_DIGITS]
+    return hashlib.sha256(name.encode()).hexdigest()[:_DIGITS]
