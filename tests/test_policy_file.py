@@ -1,6 +1,7 @@
 """A policy file is understood in one way, or refused with the line, what is there and what should be."""
 
 import hashlib
+import random
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,16 @@ from hypothesis import strategies as st
 
 import extauthz
 from extauthz.core.call import Provenance
-from extauthz.core.policy import Action, DenyShape, OnFailure, Policy
+from extauthz.core.policy import (
+    Action,
+    DenyShape,
+    Detect,
+    Identity,
+    IdentitySource,
+    OnFailure,
+    Policy,
+    Reaction,
+)
 from extauthz.policy_file import PolicyError, load, parse
 from tests import builders
 
@@ -29,6 +39,17 @@ routes:
     detect:
       prompt_injection:
         thresholds: {tool_result: 0.25, user: 1}
+      views: {decoded: false}
+      hidden_text: flag
+      special_tokens: deny
+      role_lookalikes: ignore
+      chat_template: flag
+      many_shot: {turns: 8, reaction: deny}
+      patterns:
+        - {name: codenames, literals: [Orion, Blue Heron], reaction: flag}
+        - name: secrets
+          regex: ['sk-[A-Za-z0-9]{20,64}', '(?i)\\bproject\\s+x\\b']
+      uninspected: {image: deny, token_ids: flag}
     on_failure: error
     deny_as: refusal_200
     shadow: true
@@ -41,10 +62,21 @@ routes:
       response_headers: {set-cookie: a=b; Secure}
   - {name: health, match: {paths: [/health]}, action: allow}
 default: {action: deny}
+identity:
+  - source: mtls
+  - {source: jwt, claim: [payload, sub]}
+  - {source: jwt, namespace: my.jwt, claim: [sub]}
+  - {source: api_key, header: authorization}
+  - {source: header, header: x-tenant}
 """
 HEAD = "version: 1\ndefault: {action: deny}\nroutes:\n"
 ROUTE = HEAD + "  - name: a\n    match: {paths: [/a]}\n"
 MUTATE = ROUTE + "    mutate:\n"
+DETECT = ROUTE + "    detect:\n"
+PATTERNS = DETECT + "      patterns:\n        - name: p\n"
+_RANDOM = random.Random(1)
+EMOJI = {"".join(_RANDOM.choices([chr(0x1F600 + i) for i in range(80)], k=20)) for _ in range(4900)}
+SOURCE = "version: 1\ndefault: {}\nidentity:\n"
 
 
 def refused(text: str | bytes) -> str:
@@ -67,7 +99,24 @@ def test_a_file_becomes_the_policy_it_says() -> None:
         },
         action=Action.INSPECT,
         detect={
-            "prompt_injection": {"thresholds": {Provenance.TOOL_RESULT: 0.25, Provenance.USER: 1.0}}
+            "prompt_injection": {
+                "thresholds": {Provenance.TOOL_RESULT: 0.25, Provenance.USER: 1.0}
+            },
+            "views": {"decoded": False},
+            "hidden_text": "flag",
+            "special_tokens": "deny",
+            "role_lookalikes": "ignore",
+            "chat_template": "flag",
+            "many_shot": {"turns": 8, "reaction": "deny"},
+            "patterns": [
+                {"name": "codenames", "literals": ["Orion", "Blue Heron"], "reaction": "flag"},
+                {
+                    "name": "secrets",
+                    "regex": ["sk-[A-Za-z0-9]{20,64}", r"(?i)\bproject\s+x\b"],
+                    "reaction": "deny",
+                },
+            ],
+            "uninspected": {"image": "deny", "token_ids": "flag"},
         },
         on_failure=OnFailure.ERROR,
         deny_as=DenyShape.REFUSAL_200,
@@ -86,6 +135,13 @@ def test_a_file_becomes_the_policy_it_says() -> None:
         digest=hashlib.sha256(GOLDEN.encode()).hexdigest(),
         routes=(agents, health),
         default=builders.rule(action="deny"),
+        identity=(
+            Identity(source=IdentitySource.MTLS),
+            Identity(source=IdentitySource.JWT, claim=("payload", "sub")),
+            Identity(source=IdentitySource.JWT, namespace="my.jwt", claim=("sub",)),
+            Identity(source=IdentitySource.API_KEY, header="authorization"),
+            Identity(source=IdentitySource.HEADER, header="x-tenant"),
+        ),
     )
 
 
@@ -95,6 +151,8 @@ def test_what_is_left_out_has_the_safe_value() -> None:
     assert policy.default.action is Action.INSPECT
     assert policy.default.on_failure is OnFailure.DENY
     assert not policy.default.shadow
+    assert policy.default.detect == Detect()
+    assert policy.identity == (Identity(source=IdentitySource.MTLS),)
 
 
 def test_the_digest_changes_with_every_byte() -> None:
@@ -133,7 +191,11 @@ YAML_TRICKS: list[tuple[str | bytes, int, str]] = [
     ("#" * (1024 * 1024 + 1), 1, "found more than 1048576 bytes"),
 ]
 WRONG_FIELDS: list[tuple[str | bytes, int, str]] = [
-    ("[]\n", 1, "found a list at the top; expected a mapping with default, routes, version"),
+    (
+        "[]\n",
+        1,
+        "found a list at the top; expected a mapping with default, identity, routes, version",
+    ),
     ("version: 1\n", 1, "found no key default at the top"),
     ("default: {}\n", 1, "found no key version at the top"),
     ("version: 2\ndefault: {}\n", 1, "found 2 at version; expected 1"),
@@ -254,7 +316,13 @@ WITHOUT_MEANING: list[tuple[str | bytes, int, str]] = [
         7,
         "found mutate beside action: deny",
     ),
-    (ROUTE + "    detect:\n      prompt_injection: null\n", 7, "found no detector"),
+    (
+        ROUTE + "    detect:\n      prompt_injection: null\n      hidden_text: ignore\n"
+        "      special_tokens: ignore\n      role_lookalikes: ignore\n"
+        "      chat_template: ignore\n      many_shot: {reaction: ignore}\n",
+        6,
+        "found no detector at routes[0].detect; expected one, or action: allow",
+    ),
     (
         ROUTE + "    limits:\n      tokens: 0\n",
         7,
@@ -286,7 +354,137 @@ WITHOUT_MEANING: list[tuple[str | bytes, int, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("text", "line", "words"), YAML_TRICKS + WRONG_FIELDS + WITHOUT_MEANING)
+DETECTORS: list[tuple[str | bytes, int, str]] = [
+    (
+        DETECT + "      hidden_text: block\n",
+        7,
+        'found "block" at routes[0].detect.hidden_text; expected one of deny, flag, ignore',
+    ),
+    (DETECT + "      views: {rot13: true}\n", 7, "found an unknown key at routes[0].detect.views"),
+    (DETECT + "      views: {decoded: 1}\n", 7, "expected true or false"),
+    (DETECT + "      uninspected: {pdf: deny}\n", 7, 'found "pdf" at routes[0].detect.uninspected'),
+    (DETECT + "      uninspected: {image: maybe}\n", 7, "expected one of deny, flag, ignore"),
+    (
+        DETECT + "      many_shot:\n        turns: 0\n",
+        8,
+        "found 0 at routes[0].detect.many_shot.turns; expected a number from 1 to 1000000",
+    ),
+    (DETECT + "      patterns: []\n", 7, "found an empty list at routes[0].detect.patterns"),
+    (DETECT + "      patterns:\n        - regex: [a]\n", 8, "found no key name"),
+    (PATTERNS, 8, "found nothing to look for at routes[0].detect.patterns[0]"),
+    (PATTERNS + "          regex: []\n          literals: [aa]\n", 9, "found an empty list"),
+    (PATTERNS + "          literals: []\n          regex: [aa]\n", 9, "found an empty list"),
+    (PATTERNS.replace("name: p", "name: P P") + "          regex: [a]\n", 8, 'found "P P" at'),
+    (
+        PATTERNS + "          regex: [a]\n        - name: p\n          regex: [b]\n",
+        10,
+        'found "p" again at routes[0].detect.patterns[1].name',
+    ),
+    (
+        PATTERNS + "          regex: [a]\n          reaction: ignore\n",
+        10,
+        "found ignore, with which the list changes nothing",
+    ),
+    (
+        PATTERNS + "          regex:\n            - a\n            - b\n            - a\n",
+        12,
+        'found "a" again at routes[0].detect.patterns[0].regex[2]; expected each once',
+    ),
+    (
+        PATTERNS + "          literals:\n            - Orion\n            - ORION\n",
+        11,
+        'found "orion" again at routes[0].detect.patterns[0].literals[1]',
+    ),
+    (PATTERNS + '          literals: [" "]\n', 9, "expected 1 to 200 printable characters"),
+    (PATTERNS + '          literals: [""]\n', 9, "expected 1 to 200 printable characters"),
+    (PATTERNS + f"          literals: [{'x' * 201}]\n", 9, "expected 1 to 200 printable"),
+    (PATTERNS + '          literals: ["a\\u200b"]\n', 9, "expected 1 to 200 printable"),
+    (PATTERNS + f"          regex: [{'x' * 1001}]\n", 9, "found 1001 characters"),
+    (
+        PATTERNS + f"          regex: [{', '.join(f'a{i}' for i in range(201))}]\n",
+        7,
+        "found 201 regular expressions at routes[0].detect.patterns; expected at most 200",
+    ),
+    (
+        PATTERNS + f"          literals: [{', '.join(f'a{i}' for i in range(5001))}]\n",
+        7,
+        "found 5001 literals at routes[0].detect.patterns; expected at most 5000",
+    ),
+    (
+        DETECT
+        + "      patterns:\n"
+        + "".join(f"        - {{name: p{i}, regex: [a]}}\n" for i in range(51)),
+        7,
+        "found 51 lists",
+    ),
+    (
+        PATTERNS
+        + "          regex:\n"
+        + "".join(f"            - .{{100}}{i}\n" for i in range(25)),
+        7,
+        "instructions together at routes[0].detect.patterns; expected at most 20000",
+    ),
+    (
+        PATTERNS + f"          literals: [{', '.join(f'{i}' + 'x' * 100 for i in range(1000))}]\n",
+        7,
+        "characters of literals at routes[0].detect.patterns; expected at most 100000",
+    ),
+    (
+        PATTERNS
+        + "          literals:\n"
+        + "".join(f"            - '{e}'\n" for e in sorted(EMOJI)),
+        7,
+        "found more than one automaton can hold",
+    ),
+    (
+        ROUTE + "    action: deny\n    detect: {special_tokens: deny}\n",
+        7,
+        "found detect beside action: deny",
+    ),
+]
+IDENTITIES: list[tuple[str | bytes, int, str]] = [
+    ("version: 1\ndefault: {}\nidentity: null\n", 3, "found null at identity; expected a list"),
+    (SOURCE + "  - mtls\n", 4, 'found "mtls" at identity[0]; expected a mapping'),
+    (SOURCE + "  - {}\n", 4, "found no key source at identity[0]"),
+    (
+        SOURCE + "  - source: cookie\n",
+        4,
+        'found "cookie" at identity[0].source; expected one of mtls, jwt, api_key, header',
+    ),
+    (SOURCE + "  - {source: mtls, name: x}\n", 4, "found an unknown key at identity[0].name"),
+    (SOURCE + "  - source: mtls\n    header: x-a\n", 5, "found header beside source: mtls"),
+    (SOURCE + "  - source: mtls\n    claim: [sub]\n", 5, "found claim beside source: mtls"),
+    (SOURCE + "  - source: jwt\n", 4, "found no key claim beside source: jwt at identity[0]"),
+    (SOURCE + "  - source: jwt\n    claim: []\n", 5, "found an empty list at identity[0].claim"),
+    (SOURCE + '  - source: jwt\n    claim: [a, ""]\n', 5, 'found "" at identity[0].claim[1]'),
+    (SOURCE + f"  - {{source: jwt, claim: [{'a, ' * 8}a]}}\n", 4, "found 9 names"),
+    (SOURCE + '  - {source: jwt, claim: [a], namespace: ""}\n', 4, "expected printable text"),
+    (SOURCE + "  - {source: jwt, claim: [a], header: x-a}\n", 4, "found header beside source: jwt"),
+    (SOURCE + "  - source: api_key\n", 4, "found no key header beside source: api_key"),
+    (
+        SOURCE + "  - {source: api_key, header: x-a, namespace: ns}\n",
+        4,
+        "found namespace beside source: api_key",
+    ),
+    (SOURCE + "  - source: header\n", 4, "found no key header beside source: header"),
+    (SOURCE + "  - source: mtls\n  - source: mtls\n", 5, "found the same source again"),
+    (
+        SOURCE + "".join(f"  - {{source: api_key, header: x-{i}}}\n" for i in range(9)),
+        3,
+        "found 9 sources at identity; expected at most 8",
+    ),
+    (
+        HEAD + "  - name: a\n    match: {principals: [p]}\nidentity: []\n",
+        5,
+        "found principals beside identity: [] at routes[0].match.principals",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    YAML_TRICKS + WRONG_FIELDS + WITHOUT_MEANING + DETECTORS + IDENTITIES,
+)
 def test_a_mistake_is_refused_with_its_line(text: str | bytes, line: int, words: str) -> None:
     first, *_ = refused(text).split("\n")
     assert first.startswith(f"p.yaml:{line}: found ")
@@ -337,6 +535,92 @@ def test_a_threshold_is_above_zero_and_at_most_one(threshold: str) -> None:
         ROUTE + f"    detect:\n      prompt_injection:\n        thresholds: {{user: {threshold}}}\n"
     )
     assert refused(text).startswith("p.yaml:8: found ")
+
+
+@pytest.mark.parametrize(
+    ("regex", "why"),
+    [
+        (r"(a)\1", r"invalid escape sequence: \1"),
+        ("(?=x)", "invalid perl operator: (?="),
+        ("(?<!x)y", "invalid perl operator: (?<"),
+        ("(?>x)", "invalid perl operator: (?>"),
+        (r"x\Z", r"invalid escape sequence: \Z"),
+        ("(", "missing ): ("),
+        ("[z-a]", "invalid character class range: z-a"),
+        (r"\p{Klingon}", r"invalid character class range: \p{Klingon}"),
+        ("x**", "bad repetition operator: **"),
+        ("a{1001}", "invalid repetition size: {1001}"),
+        ("(?:(?:a{100}){100}){100}", "invalid repetition size: {100}"),
+        (r"\p{L}{20}", "which compiles to 23924 instructions"),
+        (".{1000}", "which compiles to 8004 instructions"),
+        ("", "matches between two characters"),
+        ("x*", "matches between two characters"),
+        (".*", "matches between two characters"),
+        ("^", "matches between two characters"),
+        ("(?m)$", "matches between two characters"),
+        (r"\b", "matches between two characters"),
+        (r"secret|\B", "matches between two characters"),
+        (r"secret|\z", "matches between two characters"),
+    ],
+)
+def test_a_regex_that_cannot_be_used_is_refused_with_the_reason(regex: str, why: str) -> None:
+    message = refused(PATTERNS + f"          regex:\n            - fine\n            - '{regex}'\n")
+    assert message.startswith("p.yaml:11: found ")
+    assert why in message
+    assert "at routes[0].detect.patterns[0].regex[1]" in message
+
+
+@pytest.mark.parametrize(
+    "regex",
+    [
+        r"(?i)ignore\s+(all\s+)?previous", r"\b\d{3}-\d{2}-\d{4}\b", r"(a+)+$", "[^\"#:]{2}", "#no",
+        r"\Qa.b\E", "^begin", "end$", "(?P<name>a)", "a|b|c", r"\p{Greek}+", "&x", "x: y",
+    ],
+)  # fmt: skip
+def test_a_natural_regex_in_single_quotes_is_read_as_it_is(regex: str) -> None:
+    text = PATTERNS + f"          regex: ['{regex}']\n"
+    policy = parse(text.encode(), "p")
+    assert policy.routes[0].detect.patterns[0].regex == (regex,)
+
+
+def test_patterns_are_compiled_before_any_call_needs_them() -> None:
+    policy = parse((PATTERNS + "          regex: [a]\n").encode(), "p")
+    assert "pattern_set" in vars(policy.routes[0].detect)
+
+
+@pytest.mark.parametrize("off", ["prompt_injection: null", "special_tokens: ignore"])
+def test_one_detector_is_enough(off: str) -> None:
+    assert parse((DETECT + f"      {off}\n").encode(), "p").routes[0].action is Action.INSPECT
+
+
+def test_a_pattern_alone_is_a_detector() -> None:
+    text = PATTERNS + (
+        "          literals: [orion]\n      prompt_injection: null\n      hidden_text: ignore\n"
+        "      special_tokens: ignore\n      role_lookalikes: ignore\n"
+        "      chat_template: ignore\n      many_shot: {reaction: ignore}\n"
+    )
+    (patterns,) = parse(text.encode(), "p").routes[0].detect.patterns
+    assert patterns.reaction is Reaction.DENY
+
+
+@pytest.mark.parametrize("source", ["api_key", "header"])
+@pytest.mark.parametrize("header", ["X-Key", "", "a b", ":path", "x-extauthz-principal", "é"])
+def test_an_identity_header_is_one_that_can_exist_and_is_not_ours(source: str, header: str) -> None:
+    text = SOURCE + f'  - {{source: {source}, header: "{header}"}}\n'
+    assert refused(text).startswith("p.yaml:4: found ")
+
+
+@pytest.mark.parametrize(
+    "header", ["authorization", "x-api-key", "cookie", "x-forwarded-for", "x-request-id", "host"]
+)
+def test_a_header_that_clients_write_names_nobody(header: str) -> None:
+    assert "expected a lower-case header that Envoy overwrites" in refused(
+        SOURCE + f"  - {{source: header, header: {header}}}\n"
+    )
+
+
+def test_without_identity_nobody_is_known() -> None:
+    assert parse(b"version: 1\ndefault: {}\nidentity: []\n", "p").identity == ()
 
 
 @pytest.mark.parametrize("key", ["set_headers", "response_headers"])

@@ -1,6 +1,7 @@
 """What the operator wants: which rule a call falls under, and what that rule says."""
 
 from enum import StrEnum
+from functools import cached_property
 from typing import Final
 
 import msgspec
@@ -8,6 +9,8 @@ import msgspec
 from extauthz.core.call import Call, Provenance
 from extauthz.core.findings import Detector, Finding
 from extauthz.core.opaque import Opaque
+from extauthz.core.rules.linear import NamedSet
+from extauthz.core.rules.patterns import compile_patterns
 
 #: Request headers that only we may set; a client's copy is removed before upstream.
 OWN_HEADER_PREFIX: Final = "x-extauthz-"
@@ -129,13 +132,13 @@ class Patterns(_Spec, frozen=True):
 
 
 class ManyShot(_Spec, frozen=True):
-    """How many example dialogues one text may hold, and what happens above that."""
+    """How many turns of dialogues one text may hold, and what happens above that."""
 
     turns: int = 32
     reaction: Reaction = Reaction.FLAG
 
 
-class Detect(_Spec, frozen=True):
+class Detect(_Spec, frozen=True, dict=True):
     """The detectors of a rule that inspects.
 
     `uninspected` says what happens when a request carries what no text classifier can read. A kind
@@ -152,6 +155,11 @@ class Detect(_Spec, frozen=True):
     many_shot: ManyShot = ManyShot()
     patterns: tuple[Patterns, ...] = ()
     uninspected: dict[Opaque, Reaction] = {}
+
+    @cached_property
+    def pattern_set(self) -> NamedSet:
+        """`patterns`, compiled. The reader of policy files does it, and it goes with the policy."""
+        return compile_patterns(self.patterns)
 
     def on_finding(self, finding: Finding) -> Reaction:
         """What the operator wants done about a finding."""

@@ -7,9 +7,10 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from extauthz.core.policy import Policy, Rule
+from extauthz.core.policy import Identity, IdentitySource, Policy, Rule
 from extauthz.policy_file import strict_yaml
 from extauthz.policy_file.fields import DEFAULT, ROUTE, Fault, faults
+from extauthz.policy_file.identities import identity_faults
 from extauthz.policy_file.meaning import order_faults, route_faults, rule_faults
 from extauthz.policy_file.strict_yaml import Document, Path, Problem, YamlError
 
@@ -52,6 +53,7 @@ class _File(msgspec.Struct):
     version: Literal[1]
     default: dict[str, Any]
     routes: list[dict[str, Any]] = []
+    identity: tuple[Identity, ...] = (Identity(source=IdentitySource.MTLS),)
 
 
 _FILE: Final = msgspec.inspect.type_info(_File)
@@ -82,9 +84,14 @@ def parse(text: bytes, name: str) -> Policy:
     _refuse(_rule_shapes(file), document, name)
     routes = [msgspec.convert(route, Rule) for route in file.routes]
     default = msgspec.convert(file.default, Rule)
-    _refuse(_meaning(file, routes, default), document, name)
-    digest = hashlib.sha256(text).hexdigest()
-    return Policy(digest=digest, routes=tuple(routes), default=default)
+    policy = Policy(
+        digest=hashlib.sha256(text).hexdigest(),
+        routes=tuple(routes),
+        default=default,
+        identity=file.identity,
+    )
+    _refuse(_meaning(file, policy, document.value), document, name)
+    return policy
 
 
 def _rule_shapes(file: _File) -> Iterator[Fault]:
@@ -93,14 +100,17 @@ def _rule_shapes(file: _File) -> Iterator[Fault]:
         yield from faults(route, ROUTE, ("routes", index))
 
 
-def _meaning(file: _File, routes: list[Rule], default: Rule) -> Iterator[Fault]:
+def _meaning(file: _File, policy: Policy, raw: Any) -> Iterator[Fault]:  # noqa: ANN401 - checked YAML
+    routes = list(policy.routes)
     if len(routes) > _MAX_ROUTES:
         yield Fault(("routes",), f"{len(routes)} routes", f"at most {_MAX_ROUTES}")
         return
-    yield from rule_faults(default, file.default, ("default",))
-    for index, (route, raw) in enumerate(zip(routes, file.routes, strict=True)):
-        yield from route_faults(route, raw, ("routes", index))
+    yield from rule_faults(policy.default, file.default, ("default",))
+    for index, (route, written) in enumerate(zip(routes, file.routes, strict=True)):
+        yield from route_faults(route, written, ("routes", index))
     yield from order_faults(routes)
+    if "identity" in raw:
+        yield from identity_faults(policy, raw["identity"])
 
 
 def _refuse(found: Iterable[Fault], document: Document, name: str) -> None:

@@ -2,23 +2,22 @@
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
 
 from extauthz.core.path import canonical_path
 from extauthz.core.policy import OWN_HEADER_PREFIX, Action, Limits, Match, Mutate, Rule
+from extauthz.policy_file.detectors import detect_faults, finds_nothing
 from extauthz.policy_file.fields import Fault, shown
+from extauthz.policy_file.grammar import HEADER, NAME, WORDS, Grammar
 from extauthz.policy_file.strict_yaml import Path
 
 _MAX_BODY_BYTES: Final = 64 * 1024 * 1024
 _MAX_TOKENS: Final = 1_000_000
 
-_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _LABEL: Final = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _HOST: Final = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*")
 _METHOD: Final = re.compile(r"[A-Z][A-Z-]{0,31}")
-#: RFC 9110 section 5.6.2 (token), lower case as in HTTP/2.
-_HEADER: Final = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]{1,128}")
 #: RFC 9110 section 5.5, ASCII only and without white space at the ends.
 _HEADER_VALUE: Final = re.compile(r"(?:[!-~](?:[ -~]{0,254}[!-~])?)?")
 #: RFC 3986 section 3.4 without the marks that end a parameter. Envoy writes these as they are.
@@ -42,25 +41,10 @@ _IDLE: Final = {
 }
 
 
-class _Grammar(NamedTuple):
-    """Which strings are accepted, in code and in words."""
-
-    accepts: Callable[[str], object]
-    expected: str
-    secret: bool = False
-
-    def faults(self, values: Iterable[tuple[Path, str]]) -> Iterator[Fault]:
-        for path, value in values:
-            if not self.accepts(value):
-                yield Fault(
-                    path, "what is not shown" if self.secret else shown(value), self.expected
-                )
-
-
 def rule_faults(rule: Rule, raw: dict[str, Any], path: Path) -> Iterator[Fault]:
     """What is wrong with one rule. `raw` is the mapping it came from: what was written."""
     yield from _action_faults(rule, raw, path)
-    yield from _threshold_faults(rule, (*path, "detect", "prompt_injection"))
+    yield from detect_faults(rule.detect, raw.get("detect", {}), (*path, "detect"))
     yield from _limit_faults(rule.limits, (*path, "limits"))
     if rule.mutate is not None:
         yield from _mutate_faults(rule.mutate, (*path, "mutate"))
@@ -101,42 +85,41 @@ def _is_ipv6(text: str) -> bool:
 
 def _is_settable(name: str) -> bool:
     return (
-        _HEADER.fullmatch(name) is not None
+        HEADER.fullmatch(name) is not None
         and name not in _FRAMING
         and not name.startswith(("proxy-", "x-envoy-", OWN_HEADER_PREFIX))
     )
 
 
 def _is_name(text: str) -> bool:
-    return _NAME.fullmatch(text) is not None and text not in {"default", "none"}
+    return NAME.fullmatch(text) is not None and text not in {"default", "none"}
 
 
-_ROUTE_NAME: Final = _Grammar(
+_ROUTE_NAME: Final = Grammar(
     _is_name, 'lower-case letters, digits, - and _, at most 64, and neither "default" nor "none"'
 )
-_HOSTS: Final = _Grammar(
+_HOSTS: Final = Grammar(
     _is_host, 'a lower-case host such as "api.example.com" or "*.example.com", no port'
 )
-_PATHS: Final = _Grammar(
+_PATHS: Final = Grammar(
     lambda text: text.startswith("/") and canonical_path(text) == text,
     'a path such as "/v1/models": from the root, decoded, no query, no empty or dot segment',
 )
-_METHODS: Final = _Grammar(_METHOD.fullmatch, 'a method in upper case such as "POST"')
-_WORDS: Final = _Grammar(lambda text: text != "" and text.isprintable(), "printable text")
-_HEADER_NAMES: Final = _Grammar(
+_METHODS: Final = Grammar(_METHOD.fullmatch, 'a method in upper case such as "POST"')
+_HEADER_NAMES: Final = Grammar(
     _is_settable,
     "a lower-case header that is neither framing, nor of one connection, nor Envoy's "
     f"(x-envoy-*), nor ours ({OWN_HEADER_PREFIX}*, which a client can never send upstream)",
 )
-_HEADER_VALUES: Final = _Grammar(
+_HEADER_VALUES: Final = Grammar(
     _HEADER_VALUE.fullmatch,
     "at most 256 printable ASCII characters, none blank at the ends",
     secret=True,
 )
-_QUERY_NAMES: Final = _Grammar(
+_QUERY_NAMES: Final = Grammar(
     _QUERY_NAME.fullmatch, "1 to 128 characters, percent-encoded where a URL needs it"
 )
-_QUERY_VALUES: Final = _Grammar(
+_QUERY_VALUES: Final = Grammar(
     _QUERY_VALUE.fullmatch,
     "at most 256 characters, percent-encoded where a URL needs it",
     secret=True,
@@ -154,8 +137,8 @@ def _match_faults(match: Match, raw: dict[str, Any], path: Path) -> Iterator[Fau
     yield from _PATHS.faults(_items(match.paths, path, "paths"))
     yield from _PATHS.faults(_items(match.path_prefixes, path, "path_prefixes"))
     yield from _METHODS.faults(_items(match.methods, path, "methods"))
-    yield from _WORDS.faults(_items(match.principals, path, "principals"))
-    yield from _WORDS.faults(_keys(match.context, path, "context"))
+    yield from WORDS.faults(_items(match.principals, path, "principals"))
+    yield from WORDS.faults(_keys(match.context, path, "context"))
 
 
 def _action_faults(rule: Rule, raw: dict[str, Any], path: Path) -> Iterator[Fault]:
@@ -163,17 +146,8 @@ def _action_faults(rule: Rule, raw: dict[str, Any], path: Path) -> Iterator[Faul
         if key in raw:
             found = f"{key} beside action: {rule.action}, where it changes nothing"
             yield Fault((*path, key), found, f"no key {key}, or another action")
-    if rule.action is Action.INSPECT and rule.detect.prompt_injection is None:
-        where = (*path, "detect", "prompt_injection")
-        yield Fault(where, "no detector", "one, or action: allow")
-
-
-def _threshold_faults(rule: Rule, path: Path) -> Iterator[Fault]:
-    detector = rule.detect.prompt_injection
-    for provenance, threshold in detector.thresholds.items() if detector else ():
-        if not 0 < threshold <= 1:
-            where = (*path, "thresholds", provenance.value)
-            yield Fault(where, shown(threshold), "a number above 0 and at most 1")
+    if rule.action is Action.INSPECT and finds_nothing(rule.detect):
+        yield Fault((*path, "detect"), "no detector", "one, or action: allow")
 
 
 def _limit_faults(limits: Limits, path: Path) -> Iterator[Fault]:
