@@ -12,7 +12,7 @@ _SEED = 7
 _COUNT = 6_000
 
 
-def test_what_is_let_pass_is_read_alike_by_every_parser_and_scanned_whole():
+def test_what_is_let_pass_is_read_alike_by_every_parser_and_scanned_whole() -> None:
     allowed = 0
     for _, body in bodies(_SEED, range(_COUNT)):
         assert fault(body) is None, body
@@ -20,7 +20,7 @@ def test_what_is_let_pass_is_read_alike_by_every_parser_and_scanned_whole():
     assert allowed > _COUNT / 20
 
 
-def test_most_plain_bodies_are_let_pass():
+def test_most_plain_bodies_are_let_pass() -> None:
     plain = [body for category, body in bodies(_SEED, range(_COUNT)) if category == "none"]
     read = [body for body in plain if not isinstance(scanned(body), Failure)]
     assert len(read) > 0.8 * len(plain)
@@ -35,25 +35,27 @@ def test_most_plain_bodies_are_let_pass():
         (b'{"a":"b","a":"unscanned"}', "disagreement"),
     ],
 )
-def test_the_comparison_finds_a_planted_fault(monkeypatch, body, kind):
+def test_the_comparison_finds_a_planted_fault(
+    monkeypatch: pytest.MonkeyPatch, body: bytes, kind: str
+) -> None:
     monkeypatch.setattr("benchmarks.agreement.scanned", lambda _: frozenset({"a", "b"}))
     found = fault(body)
     assert found is not None
     assert found[0] == kind
 
 
-def test_equal_keys_are_all_read_by_the_reader_that_stands_for_the_others():
+def test_equal_keys_are_all_read_by_the_reader_that_stands_for_the_others() -> None:
     assert texts(json.loads('{"a":"b","a":"c"}')) == {"a", "c"}
     assert fault(b'{"a":"b","a":"c"}') is None, "we refuse the body, so there is nothing to compare"
     assert scanned(b'{"a":"b","a":"c"}') is Failure.BODY_DUPLICATE_KEY
 
 
-def test_what_a_parser_refuses_is_no_reading():
+def test_what_a_parser_refuses_is_no_reading() -> None:
     assert understood(json.loads, b"{") is None
     assert understood(orjson.loads, b"NaN") is None
     assert understood(msgspec.json.decode, b"\xff") is None
 
 
-def test_the_same_seed_makes_the_same_bodies():
+def test_the_same_seed_makes_the_same_bodies() -> None:
     assert list(bodies(1, range(200))) == list(bodies(1, range(200)))
     assert {name for name, _ in bodies(1, range(500))} == {*MUTATIONS, "two at once"}
