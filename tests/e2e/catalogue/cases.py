@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tests.e2e.catalogue import bodies, forms, opaque, parts, routes, texts
+from tests.e2e.catalogue import bodies, forms, identity, opaque, parts, routes, texts
 
 #: Beginnings of the names of cases whose subject is being built.
 NOT_YET: Final = (
@@ -19,6 +19,7 @@ _ALL: Final = (
     *parts.cases(),
     *opaque.cases(),
     *forms.cases(),
+    *identity.cases(),
 )
 
 CASES: Final = tuple(case for case in _ALL if not str(case).startswith(NOT_YET))

@@ -4,19 +4,31 @@ import time
 from pathlib import Path
 from typing import Any
 
+from extauthz.core.policy import Identity, IdentitySource
 from extauthz.telemetry.observation import Observation
+from tests.e2e.catalogue.identity import jwt_authn
 from tests.e2e.catalogue.wire import Wire, send
-from tests.e2e.running import Filter, Gateway
+from tests.e2e.running import Filter, Gateway, ext_authz
 
 POLICY = Path(__file__).with_name("policy.yaml")
 _OBSERVE_S = 5.0
+IDENTITY = (
+    Identity(source=IdentitySource.JWT, claim=("verified", "sub")),
+    Identity(source=IdentitySource.API_KEY, header="x-app-key"),
+    Identity(source=IdentitySource.HEADER, header="x-user"),
+)
 
 
 def everything(config: dict[str, Any]) -> None:
-    """Let Envoy route every path and upgrade, so that what stops a request is our filter."""
+    """Let Envoy route every path and upgrade, so that what stops a request is our filter.
+
+    And have it verify tokens, for the cases about identity.
+    """
+    ext_authz(config)["metadata_context_namespaces"] = ["envoy.filters.http.jwt_authn"]
     listener = config["static_resources"]["listeners"][0]
     manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
     manager["upgrade_configs"] = [{"upgrade_type": "websocket"}]
+    manager["http_filters"].insert(0, jwt_authn())
     routes = manager["route_config"]["virtual_hosts"][0]["routes"]
     routes.append({"match": {"prefix": "/"}, "route": {"cluster": "upstream"}})
 
