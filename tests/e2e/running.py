@@ -50,6 +50,7 @@ class Filter:
         scorer: Callable[[], ScoresTexts],
         options: ListenOptions = LOOPBACK,
         policy: Path = POLICY,
+        receipt_key: bytes | None = None,
     ) -> None:
         """Start to serve. `scorer` is called on the filter's own event loop."""
         self.transport = transport
@@ -58,14 +59,20 @@ class Filter:
         self.loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, name="filter")
         self._thread.start()
-        self._served = self._run(self._start(scorer, options, policy))
+        self._served = self._run(self._start(scorer, options, policy, receipt_key))
         self.address = self._served.addresses[0]
 
     async def _start(
-        self, scorer: Callable[[], ScoresTexts], options: ListenOptions, policy: Path
+        self,
+        scorer: Callable[[], ScoresTexts],
+        options: ListenOptions,
+        policy: Path,
+        receipt_key: bytes | None,
     ) -> Transport:
         self.scorer = Switch(scorer())
-        self.authorizer = Authorizer(policy_file.load(policy), self.scorer, self.observed.append)
+        self.authorizer = Authorizer(
+            policy_file.load(policy), self.scorer, self.observed.append, receipt_key
+        )
         methods = {check.METHOD: self._check, health.METHOD: self._health}
         return await _START[self.transport](methods, options)
 
