@@ -101,13 +101,15 @@ def read(name: str, data: bytes) -> File:
                 file.documents.append(Document(kind, place))
             else:
                 file.skipped.append(Skipped(name, here.line, _called(here)))
+    if not (file.documents or file.skipped):
+        file.skipped.append(Skipped(name, 1, "an empty file"))
     return file
 
 
 def _compose(source: Source, text: str, path: str = "") -> list[Node]:
     try:
         _check_depth(source, text)
-        found = [raw for raw in yaml.compose_all(text, _LOADER) if raw is not None]
+        found = list(yaml.compose_all(text, _LOADER))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = source.first_line + (mark.line if mark else 0) + 1
@@ -115,7 +117,8 @@ def _compose(source: Source, text: str, path: str = "") -> list[Node]:
         raise UnreadableError(f"{source.file}:{line}: {problem}") from None
     for raw in found:
         _measure(source, raw, 0, {})
-    return [root(source, raw, path) for raw in found]
+    places = [root(source, raw, path) for raw in found]
+    return [place for place in places if place.present]
 
 
 def _check_depth(source: Source, text: str) -> None:

@@ -32,6 +32,9 @@ REWRITERS: Final = frozenset(
         _HTTP + "mcp_json_rest_bridge.v3.McpJsonRestBridge",
     }
 )
+_CLUSTER: Final = "envoy.config.cluster.v3.Cluster"
+_LISTENER: Final = "envoy.config.listener.v3.Listener"
+_ROUTES: Final = "envoy.config.route.v3.RouteConfiguration"
 _MATCHED: Final = "envoy.extensions.common.matching.v3.ExtensionWithMatcher"
 _STRUCTS: Final = frozenset({"xds.type.v3.TypedStruct", "udpa.type.v1.TypedStruct"})
 
@@ -185,13 +188,13 @@ def resources(document: Document, type_name: str) -> Iterator[Node]:
 def clusters(document: Document) -> Iterator[Node]:
     """The clusters that a document defines."""
     yield from document.root.get("static_resources.clusters").items()
-    yield from resources(document, "envoy.config.cluster.v3.Cluster")
+    yield from resources(document, _CLUSTER)
 
 
 def listeners(document: Document) -> Iterator[Node]:
     """The listeners that a document defines."""
     yield from document.root.get("static_resources.listeners").items()
-    yield from resources(document, "envoy.config.listener.v3.Listener")
+    yield from resources(document, _LISTENER)
 
 
 def network_filters(document: Document, type_name: str) -> Iterator[tuple[Node, Node]]:
@@ -207,8 +210,7 @@ def network_filters(document: Document, type_name: str) -> Iterator[tuple[Node, 
 def managers(documents: Sequence[Document]) -> list[Manager]:
     """The connection managers of all Envoy documents."""
     envoys = [document for document in documents if document.kind == ENVOY]
-    kind = "envoy.config.route.v3.RouteConfiguration"
-    shared = [one for document in envoys for one in resources(document, kind)]
+    shared = [one for document in envoys for one in resources(document, _ROUTES)]
     return [
         Manager(at, listener, document, shared)
         for document in envoys
