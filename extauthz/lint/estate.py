@@ -38,7 +38,6 @@ _ENVOY_SPELLINGS: Final = {
     "allow_partial_message": "with_request_body.allow_partial_message",
     "pack_as_bytes": "with_request_body.pack_as_bytes",
     "max_request_bytes": "with_request_body.max_request_bytes",
-    "timeout": "grpc_service.timeout",
     "status_on_error": "status_on_error.code",
 }
 
@@ -59,14 +58,24 @@ class Check:
     def get(self, name: str) -> Node | None:
         """The setting that Envoy calls `name`; None where it does not exist."""
         if self.in_envoys_words:
+            if name == "timeout":
+                return self.service.get(name)
             return self.at.get(_ENVOY_SPELLINGS.get(name, name))
         path = _SPELLINGS[self.document.kind].get(name)
         return self.at.get(path) if path else None
 
     @property
+    def service(self) -> Node:
+        """How Envoy's filter asks: a gRPC service, or an HTTP one, which other authorizers are."""
+        http = self.at.get("http_service")
+        return http.get("server_uri") if http.present else self.at.get("grpc_service")
+
+    @property
     def cluster(self) -> str:
         """Name of the Envoy cluster that is asked."""
-        return self.at.get("grpc_service.envoy_grpc.cluster_name").text
+        if self.at.get("http_service").present:
+            return self.service.get("cluster").text
+        return self.service.get("envoy_grpc.cluster_name").text
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -43,9 +43,13 @@ def lonely_server(estate: Estate, _: Options) -> Iterator[Fault]:
     for policy in _istio_traffic(estate):
         if not policy.get("outlier_detection").present:
             yield Fault(policy.get("outlier_detection"), "there is no outlierDetection")
-    for document in estate.secured:
-        health = document.root.get("spec.ext_auth.grpc.backend_settings.health_check")
-        for name in ("active", "passive"):
+    yield from _unwatched_in_gateway(estate)
+
+
+def _unwatched_in_gateway(estate: Estate) -> Iterator[Fault]:
+    for grpc in (document.root.get("spec.ext_auth.grpc") for document in estate.secured):
+        health = grpc.get("backend_settings.health_check")
+        for name in ("active", "passive") if grpc.present else ():
             if not health.get(name).present:
                 yield Fault(health.get(name), f"there is no {name} health check")
 
