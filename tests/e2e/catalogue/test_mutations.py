@@ -87,12 +87,16 @@ def test_an_answer_shows_a_reason_and_no_score(
 
 
 def test_neither_log_of_envoy_holds_a_word_of_a_prompt(gateway: Gateway) -> None:
-    secrets = (("authorization", "Bearer s3cret-token"), ("x-app-key", "s3cret-key"), JSON_TYPE)
+    secrets = (JSON_TYPE, ("x-api-key", "s3cret"), ("x-app-key", "s3cret"), ("cookie", "s3cret"))
+    logs = (gateway.envoy.stdout, gateway.envoy.log)
+    gateway.logged(send(gateway.address, chat(HONEST)))
+    before = [len(log.read_text()) for log in logs]
     for wire in _everywhere(ATTACK)[:4]:
         send(gateway.address, Wire(wire.path, wire.body, secrets))
     final = send(gateway.address, chat(HONEST))
 
     assert gateway.logged(final)["verdict"] == "allow"
-    said = gateway.envoy.stdout.read_text() + gateway.envoy.log.read_text()
+    said = "".join(log.read_text()[start:] for log, start in zip(logs, before, strict=True))
+    assert said.count("prompt_injection") >= 3
     assert CANARY not in said
     assert "s3cret" not in said
