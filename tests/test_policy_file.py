@@ -2,24 +2,35 @@
 
 import hashlib
 import random
+import re
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 import extauthz
 from extauthz.core.call import Provenance
+from extauthz.core.opaque import Opaque
 from extauthz.core.policy import (
     Action,
     DenyShape,
     Detect,
     Identity,
     IdentitySource,
+    Limits,
+    ManyShot,
+    Match,
+    Mutate,
     OnFailure,
+    Patterns,
     Policy,
+    PromptInjection,
     Reaction,
+    Rule,
+    Views,
 )
 from extauthz.policy_file import PolicyError, load, parse
 from tests import builders
@@ -774,3 +785,42 @@ def test_a_damaged_policy_is_a_policy_or_a_policy_error(data: st.DataObject) -> 
     alphabet = st.sampled_from("&*!<>{}[]:,-#|?%@`'\" \n\tnoyes01./\u2028é~")
     middle = data.draw(st.text(alphabet, max_size=9))
     accepted_or_refused((GOLDEN[:start] + middle + GOLDEN[end:]).encode())
+
+
+DOCUMENT = (Path(__file__).parents[1] / "docs" / "policy.md").read_text()
+EXAMPLES = re.findall(r"^```yaml\n(.*?)^```", DOCUMENT, re.MULTILINE | re.DOTALL)
+
+
+def completed(example: str) -> bytes:
+    """An example as a whole file: what is no file yet is a part of one, or of its only route."""
+    if not example.startswith(("version:", "default:", "identity:")):
+        match = "" if example.startswith("match:") else "match: {paths: [/]}\n"
+        route = "name: a\n" + match + example
+        example = "routes:\n  -\n" + "".join(f"    {line}\n" for line in route.splitlines())
+    head = "" if re.search("^version:", example, re.MULTILINE) else "version: 1\n"
+    tail = "" if re.search("^default:", example, re.MULTILINE) else "default: {action: deny}\n"
+    return (head + example + tail).encode()
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_every_example_of_the_reference_can_be_used(example: str) -> None:
+    parse(completed(example), "docs/policy.md")
+
+
+def test_the_reference_shows_the_defaults_as_they_are() -> None:
+    (written,) = (example for example in EXAMPLES if example.startswith("default:"))
+    rule = parse(completed(written), "docs/policy.md").default
+    default = Rule()
+    assert msgspec.structs.replace(rule.detect, uninspected={}) == default.detect
+    assert rule.detect.uninspected == {kind: default.detect.on_opaque(kind) for kind in Opaque}
+    assert msgspec.structs.replace(rule, detect=default.detect) == default
+
+
+@pytest.mark.parametrize(
+    "struct",
+    [Match, Rule, Detect, Views, ManyShot, Patterns, PromptInjection, Limits, Mutate, Identity],
+)
+def test_every_key_is_in_the_reference_with_an_example(struct: type[msgspec.Struct]) -> None:
+    keys = set(struct.__struct_fields__)
+    shown = set(re.findall(r"(\w+):", " ".join(EXAMPLES)))
+    assert keys <= shown
