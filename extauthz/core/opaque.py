@@ -1,7 +1,11 @@
 """What a request carries that is not text: named, counted, and left to the policy."""
 
+import binascii
+import re
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final, NamedTuple
+from urllib.parse import unquote_to_bytes
 
 
 class Opaque(StrEnum):
@@ -27,3 +31,158 @@ class Blob:
     """A leaf of a body that is bytes and not a string: an uploaded file, a tensor."""
 
     data: bytes
+
+
+class Content(NamedTuple):
+    """What bytes are: a text, a format, or both (a PDF of ASCII, whose text is not all it shows)."""
+
+    text: str | None
+    kind: Opaque | None
+
+
+class Carried(NamedTuple):
+    """What a string at a place for media carries.
+
+    `shown` is the part of it that has to be read as it stands; the rest is `content`, decoded.
+    """
+
+    shown: str
+    content: Content | None
+    remote: bool
+
+
+#: First bytes of each format, from its specification. What a sender says about the format (a
+#: MIME type, a file name) is a claim and is not looked at.
+_MAGIC: Final[tuple[tuple[bytes, Opaque], ...]] = (
+    (b"\x89PNG", Opaque.IMAGE),
+    (b"\xff\xd8\xff", Opaque.IMAGE),  # JPEG
+    (b"GIF8", Opaque.IMAGE),
+    (b"II*\x00", Opaque.IMAGE),  # TIFF
+    (b"MM\x00*", Opaque.IMAGE),
+    (b"\x00\x00\x00\x0cJXL ", Opaque.IMAGE),
+    (b"RIFF", Opaque.AUDIO),  # WAV
+    (b"ID3", Opaque.AUDIO),
+    (b"OggS", Opaque.AUDIO),
+    (b"fLaC", Opaque.AUDIO),
+    (b"\x1aE\xdf\xa3", Opaque.VIDEO),  # WebM, with or without pictures
+    (b"PK\x03\x04", Opaque.DOCUMENT),  # ZIP, and the office formats in it
+    (b"PK\x05\x06", Opaque.DOCUMENT),
+    (b"\xd0\xcf\x11\xe0", Opaque.DOCUMENT),  # OLE
+    (b"\x1f\x8b", Opaque.DOCUMENT),  # gzip
+    (b"7z\xbc\xaf\x27\x1c", Opaque.DOCUMENT),
+    (b"BZh", Opaque.DOCUMENT),
+    (b"\xfd7zXZ\x00", Opaque.DOCUMENT),
+    (b"\x28\xb5\x2f\xfd", Opaque.DOCUMENT),  # zstd
+    (b"Rar!\x1a\x07", Opaque.DOCUMENT),
+    (b"{\\rtf", Opaque.DOCUMENT),
+    (b"%!PS", Opaque.DOCUMENT),
+)
+#: Too short, or too common in text, to mean anything there.
+_WEAK_MAGIC: Final[tuple[tuple[bytes, Opaque], ...]] = (
+    (b"BM", Opaque.IMAGE),
+    *((b"\xff" + bytes([mpeg]), Opaque.AUDIO) for mpeg in (0xFB, 0xF3, 0xF2, 0xFA, 0xF1, 0xF9)),
+)
+_RIFF: Final = {b"WEBP": Opaque.IMAGE, b"AVI ": Opaque.VIDEO}
+#: Brands of the ISO base media format (ISO/IEC 14496-12) that are not films.
+_BRANDS: Final = {
+    b"M4A ": Opaque.AUDIO, b"M4B ": Opaque.AUDIO, b"heic": Opaque.IMAGE, b"heix": Opaque.IMAGE,
+    b"mif1": Opaque.IMAGE, b"msf1": Opaque.IMAGE, b"avif": Opaque.IMAGE, b"avis": Opaque.IMAGE,
+}  # fmt: skip
+#: Readers look for a PDF's header this far into the file (ISO 32000-1, annex H.3).
+_PDF_HEADER_WITHIN: Final = 1024
+
+_CONTROLS: Final = bytes({*range(32), 127} - set(b"\t\n\f\r"))
+#: Text has next to none; a tensor of 32-bit token ids is half zeros, one of 64-bit ids mostly.
+_MAX_CONTROL_SHARE: Final = 1 / 4
+
+_DATA_URL: Final = re.compile(r"[\x00-\x20]*data:([^,]*),", re.IGNORECASE)
+_BASE64_URL: Final = re.compile(r";\s*base64\s*$", re.IGNORECASE)
+_URL: Final = re.compile(r"\s*(?:[a-z][a-z0-9+.-]*:)?//", re.IGNORECASE)
+_NOT_BASE64: Final = re.compile(r"[^A-Za-z0-9+/]+")
+_LINE_BREAKS: Final = str.maketrans("", "", "\t\r\n")
+_FROM_URL_SAFE: Final = str.maketrans("-_", "+/")
+#: What may stand between `data:` and the comma without being the sender's own words.
+_PLAIN_HEADERS: Final = frozenset(
+    f"{kind}/{name};base64"
+    for kind, names in (
+        ("image", ("png", "jpeg", "jpg", "gif", "webp", "bmp", "tiff", "heic", "avif", "svg+xml")),
+        ("audio", ("wav", "x-wav", "mp3", "mpeg", "mp4", "ogg", "flac", "webm")),
+        ("video", ("mp4", "webm", "mpeg")),
+        ("application", ("pdf", "json", "octet-stream")),
+        ("text", ("plain", "html", "csv", "markdown")),
+    )
+    for name in names
+)
+
+
+def identify(data: bytes) -> Content:
+    """Whether bytes are text, a format we know by its first bytes, both, or BINARY."""
+    text, kind = _text_of(data), _format_of(data)
+    if text is None and kind is None:
+        kind = next((weak for magic, weak in _WEAK_MAGIC if data.startswith(magic)), Opaque.BINARY)
+    return Content(text, kind)
+
+
+def carried(string: str) -> Carried:
+    """What a string carries where media may stand: a data URL, base64, a URL, or plain words.
+
+    Only strict base64 is left out of `shown`. Where a lenient decoder would find text or a known
+    format in something else, that is in `content` as well.
+    """
+    joined = string.translate(_LINE_BREAKS)  # as URL parsers read it
+    url = _DATA_URL.match(joined)
+    header, data = (url[1], joined[url.end() :]) if url else ("", joined)
+    if url and not _BASE64_URL.search(header):
+        return Carried(string, _news(unquote_to_bytes(data), string), remote=False)
+    if joined == string and (decoded := _strict_base64(data)) is not None:
+        shown = string[: url.end()] if url and header.lower() not in _PLAIN_HEADERS else ""
+        return Carried(shown, identify(decoded), remote=False)
+    unquoted = unquote_to_bytes(data).decode("latin-1") if url else data
+    content = _news(_lenient_base64(unquoted), string)
+    return Carried(string, content, remote=_URL.match(joined) is not None)
+
+
+def _news(data: bytes, string: str) -> Content | None:
+    """The content of `data` where it says more than `string` does, which is read anyway."""
+    content = identify(data) if data else None
+    if (
+        content is None
+        or content.kind is Opaque.BINARY
+        or (content.text and content.text in string)
+    ):
+        return None
+    return content
+
+
+def _strict_base64(string: str) -> bytes | None:
+    """The bytes, if there are any and nobody could decode this differently. Base64url counts too."""
+    try:
+        return binascii.a2b_base64(string.translate(_FROM_URL_SAFE), strict_mode=True) or None
+    except (binascii.Error, ValueError):
+        return None
+
+
+def _lenient_base64(string: str) -> bytes:
+    """What decoders make of it that skip foreign characters and add what padding is missing."""
+    letters = _NOT_BASE64.sub("", string.translate(_FROM_URL_SAFE))
+    usable = letters[: len(letters) - (len(letters) % 4 == 1)]
+    return binascii.a2b_base64(usable + "=" * (-len(usable) % 4))
+
+
+def _text_of(data: bytes) -> str | None:
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    controls = len(data) - len(data.translate(None, _CONTROLS))
+    return text if controls <= _MAX_CONTROL_SHARE * len(data) else None
+
+
+def _format_of(data: bytes) -> Opaque | None:
+    if data.startswith(b"RIFF") and data[8:12] in _RIFF:
+        return _RIFF[data[8:12]]
+    if data[4:8] == b"ftyp":
+        return _BRANDS.get(data[8:12], Opaque.VIDEO)
+    if b"%PDF-" in data[:_PDF_HEADER_WITHIN]:
+        return Opaque.DOCUMENT
+    return next((kind for magic, kind in _MAGIC if data.startswith(magic)), None)

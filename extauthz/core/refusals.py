@@ -75,16 +75,23 @@ def denial(shape: DenyShape, reason: Reason, dialect: Dialect, *, stream: bool) 
     if shape is DenyShape.REFUSAL_200 and status == _FORBIDDEN:
         refuse = dialect.refuse_stream if stream else dialect.refuse
         if refuse is not None:
-            headers["content-type"] = "text/event-stream" if stream else "application/json"
+            headers["content-type"] = dialect.stream_type if stream else "application/json"
             return Denial(200, headers, refuse(f"{_MESSAGE} ({reason.value})"))
     if shape is DenyShape.CONTENT_FILTER_400:
         status = 400 if status == _FORBIDDEN else status
-        return Denial(status, headers, _openai_error(reason, status))
+        return Denial(status, headers, _error(reason, status, dialect))
     return Denial(
         status,
         headers,
         orjson.dumps({"error": {"reason": reason, "message": _MESSAGE}}),
     )
+
+
+def _error(reason: Reason, status: int, dialect: Dialect) -> bytes:
+    """An error that the SDKs of the dialect can read."""
+    if dialect.error is None:
+        return _openai_error(reason, status)
+    return dialect.error(f"{_MESSAGE} ({reason.value})", status)
 
 
 def _openai_error(reason: Reason, status: int) -> bytes:

@@ -5,21 +5,10 @@ from typing import Any, Final
 import orjson
 
 from extauthz.core.call import Provenance
-from extauthz.core.dialects.dialect import ByMember, Dialect, words
+from extauthz.core.dialects.dialect import FREE_FORM, STORED, Dialect, under, words
+from extauthz.core.dialects.messages import CHAT_WORDS, MESSAGE, PART, SCHEMA_WORDS
 from extauthz.core.dialects.server_sent_events import event
 
-_ROLE: Final = ByMember(
-    "role",
-    {
-        "system": Provenance.SYSTEM,
-        "developer": Provenance.SYSTEM,
-        "user": Provenance.USER,
-        "assistant": Provenance.ASSISTANT,
-        "tool": Provenance.TOOL_RESULT,
-        "function": Provenance.TOOL_RESULT,
-    },
-    otherwise=Provenance.USER,
-)
 _ID: Final = "chatcmpl-refused"
 
 
@@ -58,22 +47,36 @@ def _envelope(kind: str, choices: list[dict[str, Any]]) -> dict[str, Any]:
 
 OPENAI_CHAT: Final = Dialect(
     name="openai_chat",
-    endpoints=("/chat/completions",),
+    endpoints=(
+        "/deployments/{model}/chat/completions",
+        "/chat/completions",
+        "/chat/completions/render",  # vLLM
+        "/agents/completions",  # Mistral
+    ),
     labels={
-        "messages/*": _ROLE,
+        "messages/*": MESSAGE,
         "tools/*": Provenance.TOOL_DEFINITION,
         "functions/*": Provenance.TOOL_DEFINITION,
         "documents/*": Provenance.DOCUMENT,
     },
-    vocabulary=words(
-        "messages role content type text name system developer user assistant tool function "
-        "model stream stream_options include_usage temperature top_p n max_tokens "
-        "max_completion_tokens frequency_penalty presence_penalty seed stop tools tool_choice "
-        "tool_calls tool_call_id id arguments description parameters properties required strict "
-        "response_format json_schema schema object string number integer boolean array enum "
-        "items additionalProperties image_url url detail reasoning_effort parallel_tool_calls "
-        "functions documents metadata store service_tier logprobs top_logprobs"
+    places={
+        **under("messages/*/content/*", PART),
+        "messages/*/audio/id": STORED,
+        "messages/*/tool_calls/*/function/arguments": FREE_FORM,
+        "documents/*": FREE_FORM,
+        "metadata": FREE_FORM,
+        "logit_bias": FREE_FORM,
+        "chat_template_kwargs": FREE_FORM,
+    },
+    vocabulary=CHAT_WORDS
+    | SCHEMA_WORDS
+    | words(
+        "max_completion_tokens frequency_penalty presence_penalty response_format json_schema "
+        "reasoning_effort parallel_tool_calls functions documents metadata store service_tier "
+        "logprobs top_logprobs input_audio data format file file_data"
     ),
+    max_tokens=("max_completion_tokens", "max_tokens"),
+    choices=("n", "best_of"),
     refuse=_refuse,
     refuse_stream=_refuse_stream,
 )

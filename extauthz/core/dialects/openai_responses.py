@@ -5,20 +5,40 @@ from typing import Any, Final
 import orjson
 
 from extauthz.core.call import Provenance
-from extauthz.core.dialects.dialect import ByMember, Dialect, words
+from extauthz.core.dialects.dialect import (
+    FREE_FORM,
+    PAYLOAD,
+    REMOTE,
+    STORED,
+    ByMember,
+    Dialect,
+    Place,
+    under,
+    words,
+)
+from extauthz.core.dialects.messages import CHAT_WORDS, ROLES, SCHEMA_WORDS
 from extauthz.core.dialects.server_sent_events import typed_events
 
-_ROLE: Final = ByMember(
-    "role",
-    {
-        "system": Provenance.SYSTEM,
-        "developer": Provenance.SYSTEM,
-        "user": Provenance.USER,
-        "assistant": Provenance.ASSISTANT,
-    },
-    otherwise=Provenance.TOOL_RESULT,  # items without a role are calls and what they returned
-)
+_ITEM: Final = ByMember(
+    "role", ROLES, otherwise=Provenance.TOOL_RESULT
+)  # items without a role are calls and what they returned
 _BLOCK: Final = ByMember("type", {"input_file": Provenance.DOCUMENT}, otherwise=None)
+_PART: Final = {
+    "image_url": PAYLOAD,
+    "file_data": PAYLOAD,
+    "file_url": REMOTE,
+    "file_id": STORED,
+    "input_audio/data": PAYLOAD,
+}
+_ITEM_PLACES: Final[dict[str, Place]] = {
+    **under("*/content/*", _PART),
+    **under("*/output/*", _PART),
+    "*/output/image_url": PAYLOAD,  # a screenshot
+    "*/output/file_id": STORED,
+    "*/id": STORED.when("type", "item_reference"),
+    "*/encrypted_content": STORED,
+    "*/action": FREE_FORM,
+}
 _ID: Final = "resp_refused"
 
 
@@ -78,22 +98,43 @@ def _response(text: str) -> dict[str, Any]:
 
 OPENAI_RESPONSES: Final = Dialect(
     name="openai_responses",
-    endpoints=("/responses",),
+    endpoints=(
+        "/responses",
+        "/responses/input_tokens",
+        "/responses/compact",
+        "/conversations",
+        "/conversations/*/items",
+    ),
     labels={
         "instructions": Provenance.SYSTEM,
         "input": Provenance.USER,
-        "input/*": _ROLE,
+        "input/*": _ITEM,
         "input/*/content/*": _BLOCK,
+        "items/*": _ITEM,
+        "items/*/content/*": _BLOCK,
         "tools/*": Provenance.TOOL_DEFINITION,
     },
-    vocabulary=words(
-        "input role content type text input_text output_text message function_call "
-        "function_call_output call_id id output arguments name instructions model stream "
-        "temperature top_p max_output_tokens tools function parameters properties description "
-        "required strict object string number integer boolean array items additionalProperties "
-        "system developer user assistant previous_response_id store metadata reasoning effort "
-        "summary include truncation tool_choice parallel_tool_calls format status completed"
+    places={
+        **under("input", _ITEM_PLACES),
+        **under("items", _ITEM_PLACES),
+        "tools/*/server_url": REMOTE,
+        "tools/*/vector_store_ids": STORED,
+        "tools/*/container": STORED,
+        "tools/*/container/file_ids": STORED,
+        "prompt/variables": FREE_FORM,
+        **under("prompt/variables/*", _PART),
+        "metadata": FREE_FORM,
+    },
+    vocabulary=CHAT_WORDS
+    | SCHEMA_WORDS
+    | words(
+        "input input_text output_text message function_call function_call_output call_id output "
+        "instructions max_output_tokens previous_response_id store metadata reasoning effort "
+        "summary include truncation parallel_tool_calls format status completed items input_image "
+        "input_file file_data filename"
     ),
+    max_tokens=("max_output_tokens",),
+    choices=(),
     refuse=_refuse,
     refuse_stream=_refuse_stream,
 )
