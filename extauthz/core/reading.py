@@ -7,6 +7,7 @@ from extauthz.core.call import Call, Segment
 from extauthz.core.dialects import Dialect
 from extauthz.core.extract import Coverage, extract
 from extauthz.core.findings import Finding
+from extauthz.core.media import Media
 from extauthz.core.policy import Rule
 from extauthz.core.reasons import Failure
 from extauthz.core.views import grows_beyond_measure, views
@@ -37,7 +38,7 @@ def read(call: Call, dialect: Dialect, rule: Rule) -> Reading | Failure:
     Fails as `read_body` does, with TOO_MANY_TOKENS when there are more texts than tokens may be, or
     with BODY_TOO_COMPLEX when the texts would grow beyond measure in a view.
     """
-    body = read_body(call, rule.limits.body_bytes)
+    body = read_body(call, frozenset({Media.JSON}), rule.limits.body_bytes)
     if isinstance(body, Failure):
         return body
     segments, coverage, findings = extract(body, dialect)

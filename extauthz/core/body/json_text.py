@@ -1,0 +1,101 @@
+"""JSON, read strictly: a value only where every common parser would read the same value."""
+
+from typing import Any, Final
+
+import numpy as np
+import orjson
+
+from extauthz.core.reasons import Failure
+from extauthz_kernels import json_members, json_shape
+
+#: What an upstream may be made to build is bounded before we build it. No real request is
+#: deeper than a dozen levels; parsers give up between 200 and 1,024.
+MAX_DEPTH: Final = 64
+#: `[[],[],...]` costs 33 times its size in memory once parsed. A 2 MB agent conversation has
+#: some 20,000 members, an embedding of token ids more.
+MAX_MEMBERS: Final = 200_000
+
+_BYTE_ORDER_MARKS: Final = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")
+_LINE_SPACE: Final = b" \t\r"
+#: How orjson says that a number overflows to infinity.
+_OVERFLOW: Final = "number is infinity"
+
+Json = dict[str, Any] | list[Any] | str | int | float | bool | None
+
+
+def parse(body: bytes) -> Json | Failure:
+    """Parse one JSON document.
+
+    Only what all parsers read alike: strict UTF-8 without BOM, no lone surrogate, NaN or infinity,
+    no integer outside [-2^63, 2^64-1] (some round it), no two keys of an object that are equal
+    after unescaping and case-folding (some take the first, some the last, Go's either).
+    """
+    found = _read([body], body)
+    return found if isinstance(found, Failure) else found[0]
+
+
+def parse_lines(body: bytes) -> list[Json] | Failure:
+    """Parse one JSON document a line, each as strictly as `parse` does. Empty lines are none."""
+    if body.count(b"\n") > MAX_MEMBERS:
+        return Failure.BODY_TOO_COMPLEX
+    return _read([line for line in body.split(b"\n") if line.strip(_LINE_SPACE)], body)
+
+
+def measure(body: bytes) -> tuple[int, int]:
+    """(deepest nesting, members) of what a parser would build from `body`, valid or not."""
+    shape = np.zeros(2, np.int64)
+    json_shape(np.frombuffer(body, np.uint8), shape)
+    return int(shape[0]), int(shape[1])
+
+
+def fold(key: str) -> str:
+    """The form in which keys are compared: equal for all that any server takes for one key.
+
+    Go matches by simple folding, Java by upper and then lower case: dotless and dotted i are both
+    an i to it. This is at least as coarse as either.
+    """
+    dotted = key.replace("\u0130", "i").replace("i\u0307", "i")
+    return dotted.upper().casefold().upper().casefold()
+
+
+def _read(documents: list[bytes], body: bytes) -> list[Json] | Failure:
+    """Parse `documents`, which are all there is in `body`."""
+    if body.startswith(_BYTE_ORDER_MARKS):
+        return Failure.BODY_BYTE_ORDER_MARK
+    depth, members = measure(body)
+    if depth > MAX_DEPTH or members + len(documents) > MAX_MEMBERS:
+        return Failure.BODY_TOO_COMPLEX
+    try:
+        values: list[Json] = [orjson.loads(document) for document in documents]
+    except orjson.JSONDecodeError as error:
+        return _why_not(body, error)
+    return _beyond_syntax(body, depth, members) or values
+
+
+def _why_not(body: bytes, error: orjson.JSONDecodeError) -> Failure:
+    if error.msg.startswith(_OVERFLOW):
+        return Failure.BODY_NUMBER_TOO_LARGE
+    # The first character of JSON is ASCII: a NUL in or behind it is UTF-16 or UTF-32 (RFC 4627).
+    if 0 in body[:2]:
+        return Failure.BODY_NOT_UTF8
+    try:
+        body.decode("utf-8")
+    except UnicodeDecodeError:
+        return Failure.BODY_NOT_UTF8
+    return Failure.BODY_MALFORMED
+
+
+def _beyond_syntax(body: bytes, depth: int, members: int) -> Failure | None:
+    """What a valid JSON text holds that parsers read differently."""
+    owners, facts = np.empty(depth + 1, np.int64), np.empty(2, np.int64)
+    keys, digests = np.empty((members, 3), np.int64), np.empty(members, np.int64)
+    count = json_members(np.frombuffer(body, np.uint8), owners, keys, digests, facts)
+    odd_keys, large_integers = facts
+    if large_integers:
+        return Failure.BODY_NUMBER_TOO_LARGE
+    if odd_keys:
+        spans = keys[:count].tolist()
+        names = {(owner, fold(orjson.loads(body[start:end]))) for owner, start, end in spans}
+        return Failure.BODY_DUPLICATE_KEY if len(names) < count else None
+    digests = np.sort(digests[:count])
+    return Failure.BODY_DUPLICATE_KEY if (digests[1:] == digests[:-1]).any() else None
