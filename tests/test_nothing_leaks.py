@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import hashlib
 import json
 import logging
 import socket
@@ -21,7 +22,18 @@ from tests.running import Running, running, settings_for
 #: A prompt, a person, and credentials, each marked with a word that must turn up nowhere.
 SECRET = "sesame"
 PROMPT = f"My name is Alibaba {SECRET}, card 4111 1111 1111 1111. {CANARY}"
-SPELLINGS = (SECRET.encode(), base64.b64encode(SECRET.encode()), b"4111 1111", b"Alibaba")
+API_KEY = f"sk-{SECRET}"
+RECEIPT_KEY = bytes(range(200, 232))
+SPELLINGS = (
+    SECRET.encode(),
+    base64.b64encode(SECRET.encode()),
+    b"4111 1111",
+    b"Alibaba",
+    hashlib.sha256(API_KEY.encode()).hexdigest().encode(),
+    RECEIPT_KEY.hex().encode(),
+    base64.b64encode(RECEIPT_KEY),
+)
+NAMESPACE = "envoy.filters.http.jwt_authn"
 HEADERS = {
     "authorization": f"Bearer sk-{SECRET}",
     "cookie": f"session={SECRET}",
@@ -59,10 +71,18 @@ CALLS: Mapping[str, Call] = {
     "route denied": secret_call(path=f"/denied/{SECRET}"),
     "not inspected": secret_call(path=f"/allowed/{SECRET}"),
     "shadowed": secret_call(path=f"/shadow/{SECRET}"),
+    "token": secret_call(metadata={NAMESPACE: {"payload": {"sub": SECRET, SECRET: [SECRET]}}}),
+    "odd token": secret_call(metadata={NAMESPACE: {"payload": {"sub": [SECRET]}}}),
+    "key": secret_call(headers=HEADERS | {"x-api-key": f"Bearer {API_KEY}"}, body=b"{}"),
+    "two keys": secret_call(headers=HEADERS | {"x-api-key": f"{API_KEY},{SECRET}"}),
     "error": secret_call(id="error"),
 }
 POLICY = """
 version: 1
+identity:
+  - {source: jwt, claim: [payload, sub]}
+  - {source: api_key, header: x-api-key}
+  - {source: mtls}
 routes:
   - {name: denied, match: {path_prefixes: [/denied]}, action: deny}
   - {name: allowed, match: {path_prefixes: [/allowed]}, action: allow}
@@ -82,6 +102,7 @@ REASONS = {
     "body_truncated",
     "encoding_unsupported",
     "path_ambiguous",
+    "identity_ambiguous",
     "too_many_tokens",
     "route_denied",
     "not_inspected",
@@ -148,7 +169,10 @@ async def test_no_sink_holds_a_word_of_a_request(
     policy, records, admin = tmp_path / "policy.yaml", tmp_path / "records", free_address()
     write(policy, POLICY.replace("SHAPE", shape))
     model = canary_model.build(tmp_path / "model")
-    server = Server(settings_for(model, policy, records, transport=transport, admin=admin))
+    key = tmp_path / "key"
+    write(key, RECEIPT_KEY.hex())
+    changes = {"transport": transport, "admin": admin, "receipt_key": key}
+    server = Server(settings_for(model, policy, records, **changes))
     bug = _Bug(server)
     server._authorizer._scorer = bug  # type: ignore[misc]  # final, but for this
 
@@ -158,8 +182,9 @@ async def test_no_sink_holds_a_word_of_a_request(
 
     written = read(records)
     printed = "".join(capfd.readouterr())
-    found = [json.loads(line)["reason"] for line in written.splitlines()]
-    assert set(found) == REASONS
+    lines = [json.loads(line) for line in written.splitlines()]
+    assert {line["reason"] for line in lines} == REASONS
+    assert {line["auth_source"] for line in lines} == {"jwt", "api_key", "mtls", None}
     assert "bug, answered with a denial: RuntimeError" in caplog.text
     sinks = {
         "records": written,
