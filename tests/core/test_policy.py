@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extauthz.core.call import Call, Provenance
+from extauthz.core.findings import Detector, Finding
+from extauthz.core.opaque import Opaque
 from extauthz.core.path import canonical_path
-from extauthz.core.policy import Policy, canonical_host
+from extauthz.core.policy import Policy, Reaction, canonical_host
 from tests import builders
 
 
@@ -152,6 +154,46 @@ def test_a_rule_knows_the_thresholds_it_sets_itself(
     detect: dict[str, Any], thresholds: dict[Provenance, float]
 ) -> None:
     assert builders.rule(detect=detect).thresholds == thresholds
+
+
+@pytest.mark.parametrize(
+    ("key", "detector"),
+    [
+        ("hidden_text", Detector.HIDDEN_TEXT),
+        ("special_tokens", Detector.SPECIAL_TOKENS),
+        ("role_lookalikes", Detector.ROLE_LOOKALIKES),
+        ("chat_template", Detector.CHAT_TEMPLATE),
+    ],
+)
+@pytest.mark.parametrize("reaction", list(Reaction))
+def test_each_detector_has_its_own_reaction(
+    key: str, detector: Detector, reaction: Reaction
+) -> None:
+    changed, plain = builders.rule(detect={key: reaction}).detect, builders.rule().detect
+    assert changed.on_finding(Finding(detector, "", "raw")) is reaction
+    for other in set(Detector) - {detector}:
+        finding = Finding(other, "", "raw")
+        assert changed.on_finding(finding) is plain.on_finding(finding)
+
+
+def test_many_turns_and_each_pattern_list_have_reactions_of_their_own() -> None:
+    lists = [
+        {"name": "a", "regex": ["a"], "reaction": "flag"},
+        {"name": "b", "regex": ["b"]},
+    ]
+    detect = builders.rule(detect={"patterns": lists, "many_shot": {"reaction": "deny"}}).detect
+    assert detect.on_finding(Finding(Detector.MANY_SHOT, "", "raw")) is Reaction.DENY
+    assert detect.on_finding(Finding(Detector.PATTERN, "", "raw", "a")) is Reaction.FLAG
+    assert detect.on_finding(Finding(Detector.PATTERN, "", "raw", "b")) is Reaction.DENY
+    assert detect.on_finding(Finding(Detector.PATTERN, "", "raw", "gone")) is Reaction.DENY
+
+
+@pytest.mark.parametrize("kind", list(Opaque))
+def test_what_cannot_be_read_has_the_reaction_that_is_set(kind: Opaque) -> None:
+    for reaction in Reaction:
+        detect = builders.rule(detect={"uninspected": {kind: reaction}}).detect
+        assert detect.on_opaque(kind) is reaction
+    assert builders.rule().detect.on_opaque(kind) is not Reaction.IGNORE
 
 
 WHOLE = {

@@ -1,5 +1,6 @@
 """Text into windows, with a real tokenizer."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, processors
 
+import extauthz
 from extauthz.core.cancellation import Cancellation
 from extauthz.core.windows import PIECE_CHARS, spans
 from extauthz.model.directory import ModelError
@@ -49,6 +51,17 @@ def test_special_tokens_in_a_text_are_text(tokenizer: WindowTokenizer, special: 
     assert not {PAD, CLS, SEP} & set(ids[1:-1])
     assert len(ids) == 2 + 1 + 2 * len(special)
     assert WORD in ids
+
+
+@pytest.mark.parametrize("special", ["[CLS]", "[SEP]", "[PAD]", "[MASK]", "[UNK]"])
+@pytest.mark.parametrize("written", ["{}", "x{}y", " {} ", "{}{}", "\u200b{}", "[\u00ad{}"])
+def test_the_shipped_model_reads_its_own_special_tokens_as_text(special: str, written: str) -> None:
+    shipped = Path(extauthz.__file__).parent / "models" / "minilm-guard" / "tokenizer.json"
+    own = {token["id"] for token in json.loads(shipped.read_text())["added_tokens"]}
+    for spelling in (special, special.lower()):
+        ids = windows_of(WindowTokenizer(shipped, 256, 64), written.format(spelling, spelling))
+        assert len(own) == 5
+        assert not own & {one for window in ids for one in window[1:-1]}
 
 
 @given(text=st.text(st.sampled_from("ab .\n"), max_size=400))
