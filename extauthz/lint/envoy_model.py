@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
+from extauthz.core.dialects import UNKNOWN_JSON, dialect_for
 from extauthz.lint.documents import ENVOY, Document
 from extauthz.lint.node import Node
 
@@ -13,8 +14,10 @@ _NETWORK: Final = "envoy.extensions.filters.network."
 MANAGER: Final = _NETWORK + "http_connection_manager.v3.HttpConnectionManager"
 TCP_PROXY: Final = _NETWORK + "tcp_proxy.v3.TcpProxy"
 EXT_AUTHZ: Final = _HTTP + "ext_authz.v3.ExtAuthz"
-ROUTER: Final = _HTTP + "router.v3.Router"
+PER_ROUTE: Final = _HTTP + "ext_authz.v3.ExtAuthzPerRoute"
 JWT: Final = _HTTP + "jwt_authn.v3.JwtAuthentication"
+BASIC_AUTH: Final = _HTTP + "basic_auth.v3.BasicAuth"
+API_KEYS: Final = _HTTP + "api_key_auth.v3.ApiKeyAuth"
 LUA: Final = _HTTP + "lua.v3.Lua"
 EXT_PROC: Final = _HTTP + "ext_proc.v3.ExternalProcessor"
 TRANSFORM: Final = _HTTP + "transform.v3.TransformConfig"
@@ -35,6 +38,7 @@ REWRITERS: Final = frozenset(
 _CLUSTER: Final = "envoy.config.cluster.v3.Cluster"
 _LISTENER: Final = "envoy.config.listener.v3.Listener"
 _ROUTES: Final = "envoy.config.route.v3.RouteConfiguration"
+_FILTER_CONFIG: Final = "envoy.config.route.v3.FilterConfig"
 _MATCHED: Final = "envoy.extensions.common.matching.v3.ExtensionWithMatcher"
 _STRUCTS: Final = frozenset({"xds.type.v3.TypedStruct", "udpa.type.v1.TypedStruct"})
 
@@ -56,6 +60,8 @@ def typed(place: Node) -> Typed:
     if name == _MATCHED:
         inner = typed(place.get("extension_config.typed_config"))
         return Typed(inner.type, inner.config, conditional=True)
+    if name == _FILTER_CONFIG and place.get("config").present and not place.get("disabled").on:
+        return typed(place.get("config"))
     return Typed(name, place)
 
 
@@ -96,9 +102,10 @@ class Route:
     cluster: str
 
     @property
-    def exact_path(self) -> str:
-        """The only path that this route matches; empty when there are more."""
-        return self.at.get("match.path").text
+    def harmless(self) -> bool:
+        """Whether it matches one path, and no dialect sends text there."""
+        path = self.at.get("match.path").text
+        return bool(path) and dialect_for(path) is UNKNOWN_JSON
 
     def overrides(self, filter_name: str) -> Iterator[Typed]:
         """What applies to that filter here, most specific first."""
@@ -153,6 +160,7 @@ class Manager:
             for route in self.routes
             for check in self.checks
             for override in route.overrides(check.name)
+            if override.type == PER_ROUTE
         ]
 
     @property

@@ -168,9 +168,19 @@ class Estate:
 
     @cached_property
     def custom(self) -> list[Document]:
-        """AuthorizationPolicies that ask a provider."""
-        policies = self.of("AuthorizationPolicy")
-        return [one for one in policies if one.root.get("spec.action").text == "CUSTOM"]
+        """AuthorizationPolicies that ask a provider, unless it is known to speak no gRPC."""
+        others = {
+            provider.get("name").text
+            for document in self.of(MESH_CONFIG)
+            for provider in document.root.get("extension_providers").items()
+            if not provider.get("envoy_ext_authz_grpc").present
+        }
+        asking = [
+            one
+            for one in self.of("AuthorizationPolicy")
+            if one.root.get("spec.action").text == "CUSTOM"
+        ]
+        return [one for one in asking if one.root.get("spec.provider.name").text not in others]
 
     def asked_clusters(self, check: Check) -> list[Node]:
         """The definitions of the cluster that `check` asks."""

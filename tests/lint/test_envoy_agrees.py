@@ -35,6 +35,8 @@ FILES = (
     "envoy/extensions/resource_monitors/fixed_heap/v3/fixed_heap.proto",
     "envoy/extensions/transport_sockets/tls/v3/tls.proto",
     "envoy/extensions/upstreams/http/v3/http_protocol_options.proto",
+    f"{HTTP}/api_key_auth/v3/api_key_auth.proto",
+    f"{HTTP}/basic_auth/v3/basic_auth.proto",
     f"{HTTP}/decompressor/v3/decompressor.proto",
     f"{HTTP}/dynamic_modules/v3/dynamic_modules.proto",
     f"{HTTP}/ext_authz/v3/ext_authz.proto",

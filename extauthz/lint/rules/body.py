@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from extauthz.lint.envoy_model import DECOMPRESSOR, Filter
+from extauthz.lint.envoy_model import DECOMPRESSOR, PER_ROUTE, Filter, Route, typed
 from extauthz.lint.estate import Check, Estate
 from extauthz.lint.node import Node
 from extauthz.lint.rule import Family, Fault, Options, Severity, rule
@@ -29,7 +29,7 @@ def unchecked_text(estate: Estate, _: Options) -> Iterator[Fault]:
     for check in estate.checks:
         body = check.get("with_request_body")
         if body is not None and not body.present and not _leaves_bodies_to_another(check):
-            yield Fault(body, "the body is not sent to the check")
+            yield from _without_body(check, body)
     for partial in _body_settings(estate, "allow_partial_message"):
         if partial.on:
             yield Fault(partial, "the rest of a larger body is not checked")
@@ -111,6 +111,28 @@ def _body_settings(estate: Estate, name: str) -> Iterator[Node]:
     for settings in (one for manager in estate.managers for one in manager.check_settings):
         if settings.get("with_request_body").present:
             yield settings.get(f"with_request_body.{name}")
+
+
+def _without_body(check: Check, body: Node) -> Iterator[Fault]:
+    """Routes that do not ask for the body themselves where the filter does not."""
+    routes = check.manager.routes if check.manager else []
+    silent = [route for route in routes if not _asks_for_body(route)]
+    if len(silent) == len(routes):
+        yield Fault(body, "the body is not sent to the check")
+        return
+    for route in silent:
+        if route.cluster and not route.harmless:
+            yield Fault(route.at, "the body is not sent on this route")
+
+
+def _asks_for_body(route: Route) -> bool:
+    settings = [
+        typed(value).config.get("check_settings.with_request_body")
+        for scope in route.scopes
+        for _, value in scope.get("typed_per_filter_config").members()
+        if typed(value).type == PER_ROUTE
+    ]
+    return any(one.present for one in settings)
 
 
 def _leaves_bodies_to_another(check: Check) -> bool:

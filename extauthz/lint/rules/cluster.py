@@ -38,7 +38,8 @@ def lonely_server(estate: Estate, _: Options) -> Iterator[Fault]:
         for name in ("health_checks", "outlier_detection"):
             if not cluster.get(name).present:
                 yield Fault(cluster.get(name), f"the cluster of the check has no {name}")
-        if cluster.get("type").text in _FIXED and len(addresses(cluster)) < 2:
+        fixed = cluster.get("type").text in _FIXED and not cluster.get("cluster_type").present
+        if fixed and len(addresses(cluster)) < 2:
             yield Fault(cluster.get("load_assignment"), "there is one server")
     for policy in _istio_traffic(estate):
         if not policy.get("outlier_detection").present:

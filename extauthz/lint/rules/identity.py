@@ -4,12 +4,26 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from extauthz.lint.envoy_model import HEADER_MUTATION, JWT, Filter, Manager, is_local
+from extauthz.lint.envoy_model import (
+    API_KEYS,
+    BASIC_AUTH,
+    HEADER_MUTATION,
+    JWT,
+    Filter,
+    Manager,
+    is_local,
+)
 from extauthz.lint.estate import Check, Estate
 from extauthz.lint.node import Node
 from extauthz.lint.rule import Family, Fault, Options, Severity, rule
 
 _CREDENTIALS: Final = ("authorization", "cookie")
+#: Settings of filters that write a verified identity into a header.
+_WRITERS: Final = {
+    JWT: ("claim_to_headers", "forward_payload_header"),
+    BASIC_AUTH: ("forward_username_header",),
+    API_KEYS: ("forwarding.header",),
+}
 _GATEWAY_JWT: Final = "envoy.filters.http.jwt_authn"
 _GATEWAY_CHECK: Final = "envoy.filters.http.ext_authz"
 
@@ -101,11 +115,12 @@ def _late_in_gateway(estate: Estate) -> Iterator[Fault]:
 
 
 def _identity_written(one: Filter) -> Iterator[Node]:
-    """Where a JWT filter is told to put the identity that it verified."""
-    for _, provider in one.config.get("providers").members() if one.type == JWT else ():
-        for name in ("claim_to_headers", "forward_payload_header"):
-            if provider.get(name).present:
-                yield provider.get(name)
+    """Where a filter is told to put the identity that it verified."""
+    holders = [one.config]
+    if one.type == JWT:
+        holders = [provider for _, provider in one.config.get("providers").members()]
+    for name in _WRITERS.get(one.type, ()):
+        yield from (holder.get(name) for holder in holders if holder.get(name).present)
 
 
 def _names_settled(one: Filter) -> Iterator[str]:
@@ -114,17 +129,20 @@ def _names_settled(one: Filter) -> Iterator[str]:
         yield place.text.lower()
         yield from (claim.get("header_name").text.lower() for claim in place.items())
     if one.type == HEADER_MUTATION:
-        yield from _removed(one.config.get("mutations.request_mutations"))
+        yield from _mutated(one.config.get("mutations.request_mutations"))
 
 
 def _settled_early(manager: Manager) -> set[str]:
     early = manager.at.get("early_header_mutation_extensions").items()
-    return {name for one in early for name in _removed(one.get("typed_config").get("mutations"))}
+    return {name for one in early for name in _mutated(one.get("typed_config").get("mutations"))}
 
 
-def _removed(mutations: Node) -> Iterator[str]:
+def _mutated(mutations: Node) -> Iterator[str]:
+    """Headers of which nothing is left that the client wrote."""
     for one in mutations.items():
         yield one.get("remove").text.lower()
+        if one.get("append.append_action").text == "OVERWRITE_IF_EXISTS_OR_ADD":
+            yield one.get("append.header.key").text.lower()
 
 
 def _gateway_reorders(estate: Estate) -> bool:

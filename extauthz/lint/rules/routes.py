@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import Final
 
-from extauthz.core.dialects import UNKNOWN_JSON, dialect_for
 from extauthz.lint.envoy_model import TCP_PROXY, Manager, Route, network_filters
 from extauthz.lint.estate import Estate
 from extauthz.lint.node import Node
@@ -35,7 +34,7 @@ def ways_around(estate: Estate, _: Options) -> Iterator[Fault]:
     for manager in estate.all_managers:
         protected = set() if manager.checks else _protected(estate, manager)
         for route in manager.routes:
-            if route.cluster in protected and not _harmless(route):
+            if route.cluster in protected and not route.harmless:
                 yield Fault(route.at, f"this listener leads to {route.cluster} without a check")
     for document in {id(one.document): one.document for one in estate.managers}.values():
         guarded = set().union(
@@ -65,15 +64,11 @@ def _protected(estate: Estate, manager: Manager) -> set[str]:
 def _switched_off(manager: Manager, protected: set[str]) -> Iterator[Fault]:
     for route in manager.routes:
         switches = [route.switches_off(check) for check in manager.checks]
-        if route.cluster in protected and all(switches) and not _harmless(route):
+        needs_check = route.cluster in protected or (route.cluster and not protected)
+        if needs_check and all(switches) and not route.harmless:
             for switch in switches:
                 if switch is not None:
                     yield Fault(switch, f"{_matched(route)} reaches {route.cluster} unchecked")
-
-
-def _harmless(route: Route) -> bool:
-    """Whether a route matches one path, and no dialect sends text there."""
-    return bool(route.exact_path) and dialect_for(route.exact_path) is UNKNOWN_JSON
 
 
 def _matched(route: Route) -> str:
