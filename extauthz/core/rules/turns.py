@@ -19,7 +19,8 @@ from extauthz.core.rules.linear import NamedSet, Occurrences
 _LINE: Final = r"(?:(?m:^)|[\r\x{0b}\x{0c}\x{85}\x{2028}\x{2029}]|\\[nr])[ \t>*_#\-=|]{0,12}"
 #: "prompt", as in "System prompt:", or a number, as in "User 2:".
 _OF: Final = (
-    r"(?:[ \t_-](?:prompt|message|instructions?|turn|input|output|response|query|says|\d{1,4}))?"
+    r"(?:[ \t_-](?:prompt|message|instructions?|turn|input|output|response|query|says|notes?|notice"
+    r"|directive|update|override|alert|\d{1,4}))?"
 )
 _COLON: Final = r"[ \t*_\])>]{0,4}(?::|：)(?:[^:/]|\z)"
 _QUOTE: Final = r"""\\?["']"""
@@ -69,7 +70,9 @@ def _imitation(speaker: str) -> str:
         rf"{_LINE}role[ \t]*:[ \t]*(?:{roles})[ \t\r]*(?m:$)",
     ]
     if speaker in _BRACKETED:
-        forms.append(rf"[\[<]/?[ \t]*(?:{roles}){_OF}[ \t]*[\]>]")
+        forms.append(
+            rf"[\[<]/?[ \t]*(?:{roles}){_OF}[ \t]*[\]>]|(?:\[|<!--)[ \t]*(?:{roles}){_OF}:"
+        )
     if speaker == "system":
         forms.append(
             r"(?-i:(?:BEGIN|START|END)(?:[ _]OF)?(?:[ _]THE)?[ _]SYSTEM[ _](?:PROMPT|MESSAGE|INSTRUCTION))"
