@@ -46,7 +46,7 @@ _GRAMMARS: Final = {
     ),
     "bert": r"\[(?:CLS|SEP|MASK|PAD|UNK)\]|(?i:<(?:pad|unk|bos|eos)>)",
     # Its bars are fullwidth and its blanks U+2581: <｜User｜>, <｜end▁of▁sentence｜>.
-    "deepseek": r"<｜[\p{L}\x{2581}_ ]{2,40}｜>",
+    "deepseek": r"<｜[A-Za-z\x{2581}_ ]{2,40}｜>",
 }
 #: Any marker of this shape that no family names.
 OTHER: Final = "other"
