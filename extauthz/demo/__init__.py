@@ -1,6 +1,7 @@
 """`make demo`: a real Envoy, our server and a sample upstream, and what becomes of real requests."""
 
 import contextlib
+import secrets
 import signal
 import statistics
 import sys
@@ -10,11 +11,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
+from extauthz.core.receipts import read_keys
 from extauthz.demo.cases import FORGED, Case, cases
 from extauthz.demo.client import Answer, logged, send
 from extauthz.demo.processes import Envoy, Server, StartError, bootstrap, envoy_binary
 from extauthz.demo.table import Row, Table
 from extauthz.demo.upstream import Received, Upstream
+from extauthz.receipts import Audit, audit
 from extauthz.settings import DEFAULT_MODEL
 
 __all__ = ["run"]
@@ -64,9 +67,17 @@ class _Demo:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="extauthz-demo-")))
         self._upstream: Final = stack.enter_context(Upstream())
         table.progress("extauthz: loading and warming up the model ...")
-        self._server: Final = stack.enter_context(
-            Server(folder, transport=transport, model=model, policy=_POLICY, records="-")
+        self._key: Final = folder / "receipt.key"
+        self._key.write_text(secrets.token_hex(32))
+        server = Server(
+            folder,
+            transport=transport,
+            model=model,
+            policy=_POLICY,
+            records="-",
+            receipt_key=self._key,
         )
+        self._server: Final = stack.enter_context(server)
         address = self._server.ready()
         table.line(f"extauthz  {address} ({transport}), status page http://{self._server.admin}/")
         table.progress("Envoy: starting, and waiting for extauthz to be healthy ...")
@@ -88,7 +99,16 @@ class _Demo:
             self._table.row(rows[-1])
         self._table.line()
         self._table.line(_summary(rows, time.monotonic() - started, len(self._upstream.received)))
-        return sum(bool(row.faults) for row in rows)
+        found = self._audit()
+        self._table.line(
+            f"Receipts in Envoy's access log: {found.checked.total()} valid, "
+            f"{found.invalid.total()} invalid, {found.unchecked} requests UNCHECKED."
+        )
+        return sum(bool(row.faults) for row in rows) + (not found.good)
+
+    def _audit(self) -> Audit:
+        with self._envoy.stdout.open("rb") as log:
+            return audit(log, read_keys(self._key.read_bytes()))
 
     def keep(self) -> None:
         """Say how to go on by hand, and wait for Ctrl-C."""

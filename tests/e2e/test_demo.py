@@ -37,6 +37,7 @@ def test_with_the_model_that_ships_every_verdict_is_as_expected(
     said = capsys.readouterr().out
     assert status == 0, said
     assert said.count(" ✓ ") == len(cases())
+    assert " 0 invalid, 0 requests UNCHECKED." in said
 
 
 def test_a_model_that_misses_attacks_fails_the_demo_and_is_shown(
