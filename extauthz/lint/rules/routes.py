@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from typing import Final
 
+from extauthz.lint.documents import ENVOY, Document
 from extauthz.lint.envoy_model import TCP_PROXY, Manager, Route, network_filters
-from extauthz.lint.estate import Estate
+from extauthz.lint.estate import SECURITY_POLICY, Estate
 from extauthz.lint.node import Node
 from extauthz.lint.rule import Family, Fault, Options, Severity, rule
 
@@ -18,8 +19,8 @@ _SCOPE: Final = ("metadata.namespace", "spec.selector", "spec.target_refs")
     Severity.ERROR,
     fix="Disable the check on no route, and let the policy of extauthz allow what is harmless; "
     "else on exact paths without text only. In Istio give CUSTOM the rule {}, or deny all "
-    "that it does not name.",
-    families=(Family.ENVOY, Family.ISTIO),
+    "that it does not name; in Envoy Gateway repeat extAuth in a route's own policy.",
+    families=(Family.ENVOY, Family.ISTIO, Family.GATEWAY),
 )
 def ways_around(estate: Estate, _: Options) -> Iterator[Fault]:
     """A way to the model leads around the check.
@@ -27,23 +28,27 @@ def ways_around(estate: Estate, _: Options) -> Iterator[Fault]:
     Of 15 spellings of a path, 11 walked around the check through `/health` and `/v1/models`
     prefixes on which it was disabled (`/health/../v1/chat/completions` and its escapes), and
     three of them still do with every path normalisation on. A second listener to the same cluster
-    is a way around as well. So is whatever a CUSTOM policy's rules do not name.
+    is a way around as well. So is whatever the rules of a CUSTOM policy do not name, and in Envoy
+    Gateway a route with a SecurityPolicy of its own, which replaces that of its Gateway.
     """
     for manager in estate.managers:
-        yield from _switched_off(manager, _protected(estate, manager))
+        yield from _switched_off(manager, _protected(estate, manager.document))
     for manager in estate.all_managers:
-        protected = set() if manager.checks else _protected(estate, manager)
-        for route in manager.routes:
-            if route.cluster in protected and not route.harmless:
-                yield Fault(route.at, f"this listener leads to {route.cluster} without a check")
-    for document in {id(one.document): one.document for one in estate.managers}.values():
-        guarded = set().union(
-            *(_reached(one) for one in estate.managers if one.document is document)
-        )
+        if not manager.checks:
+            yield from _unguarded(manager, _protected(estate, manager.document))
+    for document in estate.of(ENVOY):
+        protected = _protected(estate, document)
         for _listener, proxy in network_filters(document, TCP_PROXY):
-            if proxy.get("cluster").text in guarded:
+            if proxy.get("cluster").text in protected:
                 yield Fault(proxy.get("cluster"), "a TCP listener leads to it without a check")
     yield from _unnamed_in_istio(estate)
+    yield from _replaced_in_gateway(estate)
+
+
+def _unguarded(manager: Manager, protected: set[str]) -> Iterator[Fault]:
+    for route in manager.routes:
+        if route.cluster in protected and not route.harmless:
+            yield Fault(route.at, f"this listener leads to {route.cluster} without a check")
 
 
 def _reached(manager: Manager) -> set[str]:
@@ -55,10 +60,10 @@ def _reached(manager: Manager) -> set[str]:
     }
 
 
-def _protected(estate: Estate, manager: Manager) -> set[str]:
-    """Clusters that need a check wherever the document of `manager` leads to them."""
-    near = [one for one in estate.managers if one.document is manager.document]
-    return set().union(*(_reached(one) for one in near))
+def _protected(estate: Estate, document: Document) -> set[str]:
+    """Clusters that need a check wherever a document leads to them."""
+    near = [one for one in estate.managers if one.document is document]
+    return set().union(*map(_reached, near))
 
 
 def _switched_off(manager: Manager, protected: set[str]) -> Iterator[Fault]:
@@ -123,6 +128,36 @@ def _paths(policy: Node, member: str) -> set[str] | None:
 
 def _camel_of(member: str) -> str:
     return {"not_paths": "notPaths"}.get(member, member)
+
+
+def _replaced_in_gateway(estate: Estate) -> Iterator[Fault]:
+    """In Envoy Gateway a route's own SecurityPolicy takes the place of its Gateway's."""
+    guarded = [target for one in estate.secured for target in _targets(one.root)]
+    gateways = {name for kind, name, _ in guarded if kind == "Gateway"}
+    for document in estate.of(SECURITY_POLICY):
+        if document in estate.secured or document.root.get("spec.merge_type").present:
+            continue
+        for kind, name, place in _targets(document.root):
+            parents = _parents(estate, name)
+            if kind.endswith("Route") and gateways & (parents or gateways):
+                yield Fault(place, f"{name} loses its Gateway's extAuth to this policy")
+
+
+def _targets(policy: Node) -> Iterator[tuple[str, str, Node]]:
+    """Kind, name and place of each thing that a policy is for."""
+    for one in (*policy.get("spec.target_refs").items(), policy.get("spec.target_ref")):
+        if one.present:
+            yield one.get("kind").text, one.get("name").text, one
+
+
+def _parents(estate: Estate, route: str) -> set[str]:
+    """The Gateways of a route; empty when it is not in the files."""
+    return {
+        parent.get("name").text
+        for document in estate.of("HTTPRoute")
+        if document.root.get("metadata.name").text == route
+        for parent in document.root.get("spec.parent_refs").items()
+    }
 
 
 @rule(
