@@ -1,5 +1,6 @@
 # One entry for everything. Each target first makes .venv from the committed lock.
 PYTHON ?= python3
+FUZZ_S ?= 60
 BENCH ?= transport decision
 DEMO_ARGS = $(if $(filter 1,$(KEEP)),--keep)
 
@@ -14,7 +15,7 @@ COMPILE = .venv-lock/bin/uv pip compile pyproject.toml --quiet --universal --pyt
 	--custom-compile-command 'make lock'
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test soak lint format bench proto lock clean
+.PHONY: help venv demo test soak fuzz lint format bench proto lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +37,10 @@ test: $(STAMP) ## all tests but the long ones, with branch coverage
 
 soak: $(STAMP) ## the long tests
 	@$(BIN)/pytest -m soak tests/soak
+
+fuzz: $(STAMP) requirements-fuzz.lock ## run each fuzz target for FUZZ_S seconds (Linux)
+	@$(PIP) install --require-hashes --only-binary :all: -r requirements-fuzz.lock
+	@$(BIN)/python -m fuzz --seconds $(FUZZ_S)
 
 lint: $(STAMP) ## style, types and the direction of imports
 	@$(BIN)/ruff check
