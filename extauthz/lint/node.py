@@ -1,5 +1,6 @@
 """A place in a YAML or JSON document: what stands there, or that nothing does, and where."""
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -55,11 +56,12 @@ class Node:
 
     @property
     def number(self) -> float | None:
-        """The scalar as a number."""
+        """The scalar as a finite number."""
         try:
-            return float(self.text)
+            number = float(self.text)
         except ValueError:
             return None
+        return number if math.isfinite(number) else None
 
     @property
     def seconds(self) -> float | None:
