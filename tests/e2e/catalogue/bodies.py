@@ -7,7 +7,7 @@ import struct
 import zlib
 from collections.abc import Callable
 
-import brotli
+import brotli  # type: ignore[import-untyped]
 import zstandard
 
 from tests.e2e.catalogue.case import ATTACK, FOUND, HONEST, Case, pair
@@ -47,7 +47,7 @@ def _charsets() -> list[Case]:
         "utf32be-bom": ("utf-32-be", codecs.BOM_UTF32_BE),
     }
     bare = [
-        Case("A06", name, _in_charset(*how)(ATTACK), "400 body_malformed", plain)
+        Case("A06", name, _in_charset(*how)(ATTACK), "400 body_not_utf8", plain)
         for name, how in marked.items()
     ]
     # A mark says which charset it is, and that it is none of ours.
@@ -66,7 +66,7 @@ def _charsets() -> list[Case]:
     ]
     lying = Case(
         "B04", "utf16-bytes-labelled-utf8", _in_charset("utf-16-le", label="utf-8")(ATTACK),
-        "400 body_malformed", plain,
+        "400 body_not_utf8", plain,
     )  # fmt: skip
     ebcdic = Case(
         "B04", "ibm037-bytes", _in_charset("cp037", label="ibm037")(ATTACK),
@@ -108,7 +108,6 @@ def _compression() -> list[Case]:
         "x-gzip": ("x-gzip", [gzip.compress]),
         "upper-case-label": ("GZIP", [gzip.compress]),
         "deflate": ("deflate", [zlib.compress]),
-        "deflate-raw": ("deflate", [_raw_deflate]),
         "br": ("br", [brotli.compress]),
         "zstd": ("zstd", [_zstd]),
         "gzip-multi-member": ("gzip", [_gzip_members]),
@@ -127,6 +126,7 @@ def _bad_compression() -> list[Case]:
     bad = {
         "trailing-bytes": (_encoded("gzip", gzip.compress, tail=b"trailing"), "400 encoding_malformed"),
         "cut-short": (lambda text: _as("application/json", zipped(text).body[:-9], ("content-encoding", "gzip")), "400 encoding_malformed"),
+        "deflate-raw": (_encoded("deflate", _raw_deflate), "400 encoding_malformed"),
         "br-labelled-gzip": (_encoded("gzip", brotli.compress), "400 encoding_malformed"),
         "plain-labelled-gzip": (_encoded("gzip"), "400 encoding_malformed"),
         "unlabelled-gzip": (lambda text: _as("application/json", zipped(text).body), "400 body_not_utf8"),
@@ -245,6 +245,8 @@ def _labels() -> list[Case]:
         "nonsense": "json",
         "parameter": "application/json; boundary=x",
         "html": "text/html",
+        "form": "application/x-www-form-urlencoded",
+        "multipart": "multipart/form-data; boundary=x",
     }
 
     def shape(label: str | None) -> Callable[[str], Wire]:
@@ -254,8 +256,6 @@ def _labels() -> list[Case]:
     return [
         *(pair("B05", name, shape(label)) for name, label in labels.items()),
         Case("B05", "two-content-types", twice, "400 media_ambiguous", chat(HONEST)),
-        Case("B05", "json-labelled-form", _as("application/x-www-form-urlencoded", _body(ATTACK)), FOUND, _as("application/x-www-form-urlencoded", _body(HONEST))),
-        Case("B05", "json-labelled-multipart", _as("multipart/form-data; boundary=x", _body(ATTACK)), "400 multipart_malformed", chat(HONEST)),
     ]  # fmt: skip
 
 

@@ -255,7 +255,6 @@ AROUND: Final[dict[str, Encode]] = {
 
 #: Known, and not undone: measured and published, not promised.
 UNDECODED: Final[dict[str, Encode]] = {
-    "punycode": lambda text: f"xn--{text.encode('punycode').decode('ascii')}",
     "braille": lambda text: text.lower().translate(_BRAILLE),
     "upside-down": lambda text: text.lower()[::-1].translate(_FLIPPED),
     "zalgo": _after("\u0301\u0316\u0337\u0350"),

@@ -166,7 +166,7 @@ def _token_ids() -> Iterator[Case]:
         "embeddings": ("/v1/embeddings", {"model": "m", "input": [[101, 7592, 102]]}),
         "ollama-context": ("/api/generate", {"model": "m", "prompt": "Hi", "context": [1, 2, 3]}),
         "vllm-generate": ("/v1/generate", {"model": "m", "token_ids": [1, 2, 3]}),
-        "kserve-int64": ("/v2/models/m/infer", {"inputs": [{"name": "input_ids", "shape": [1, 3], "datatype": "INT64", "data": [1, 2, 3]}]}),
+        "kserve-int64": ("/v2/models/m/infer", {"inputs": [{"name": "input_ids", "shape": [1, 5], "datatype": "INT64", "data": [1, 2, 3, 4, 5]}]}),
     }  # fmt: skip
     twins = {
         "/v1/completions": {"model": "m", "prompt": ["Hi", "there"]},

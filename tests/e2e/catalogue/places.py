@@ -22,7 +22,10 @@ class Encoded(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One place in the requests of one API. `id` is the case of the catalogue that it belongs to."""
+    """One place in the requests of one API.
+
+    `id` is the case of the catalogue that it belongs to; `flags` are what an honest request has.
+    """
 
     id: str
     dialect: str
@@ -30,6 +33,7 @@ class Place:
     path: str
     body: Any
     headers: Headers = ()
+    flags: str = ""
 
     def with_text(self, text: str) -> Wire:
         """The request with `text` in this place."""
@@ -50,12 +54,12 @@ def _filled(value: Any, text: str) -> Any:
 
 
 def _places(
-    dialect: str, path: str, frame: dict[str, Any], members: dict[str, tuple[str, dict[str, Any]]]
+    dialect: str, path: str, frame: dict[str, Any], members: dict[str, tuple[Any, ...]]
 ) -> list[Place]:
     """Places that differ in some members of one plain request."""
     return [
-        Place(case_id, dialect, name, path, frame | changed)
-        for name, (case_id, changed) in members.items()
+        Place(case_id, dialect, name, path, frame | changed, flags=" ".join(flags))
+        for name, (case_id, changed, *flags) in members.items()
     ]
 
 
@@ -153,8 +157,8 @@ _OPENAI_RESPONSES = _places(
         "call arguments": ("B09", {"input": [*_ITEMS, {"type": "function_call", "call_id": "c", "name": "f", "arguments": Encoded({"q": _HERE})}]}),
         "call output": ("B09", {"input": [*_ITEMS, {"type": "function_call_output", "call_id": "c", "output": _HERE}]}),
         "reasoning summary": ("A09", {"input": [{"type": "reasoning", "id": "r", "summary": [{"type": "summary_text", "text": _HERE}]}, *_ITEMS]}),
-        "mcp description": ("B08", {"tools": [{"type": "mcp", "server_label": "s", "server_url": "https://tools.example.com", "server_description": _HERE}]}),
-        "prompt variable": ("B10", {"prompt": {"id": "pmpt_1", "variables": {"who": _HERE}}}),
+        "mcp description": ("B08", {"tools": [{"type": "mcp", "server_label": "s", "server_url": "https://tools.example.com", "server_description": _HERE}]}, "uninspected_remote"),
+        "prompt variable": ("B10", {"prompt": {"id": "pmpt_1", "variables": {"who": _HERE}}}, "uninspected_stored"),
         "text format": ("B08", {"text": {"format": {"type": "json_schema", "name": "n", "schema": {"description": _HERE}}}}),
     },
 )  # fmt: skip
@@ -169,7 +173,7 @@ _OPENAI_OTHERS = [
     Place("A09", "openai images", "prompt", "/v1/images/generations", {"model": "m", "prompt": _HERE}),
     Place("A09", "openai speech", "input", "/v1/audio/speech", {"model": "m", "input": _HERE, "voice": "alloy"}),
     Place("A09", "openai threads", "message", "/v1/threads/thread_1/messages", _turn("user")),
-    Place("A09", "openai threads", "run instructions", "/v1/threads/thread_1/runs", {"assistant_id": "asst_1", "additional_instructions": _HERE}),
+    Place("A09", "openai threads", "run instructions", "/v1/threads/thread_1/runs", {"assistant_id": "asst_1", "additional_instructions": _HERE}, flags="uninspected_stored"),
     Place("A09", "openai assistants", "instructions", "/v1/assistants", {"model": "m", "instructions": _HERE}),
     Place("A09", "azure chat", "user", "/openai/deployments/d/chat/completions?api-version=2025-01-01", {"messages": [_turn("user")]}),
     Place("B10", "azure chat", "data source", "/openai/deployments/d/chat/completions?api-version=2025-01-01", {"messages": [_user()], "data_sources": [{"type": "azure_search", "parameters": {"role_information": _HERE}}]}),
@@ -194,7 +198,7 @@ _ANTHROPIC = _places(
         "search result": ("B10", {"messages": [_user([{"type": "search_result", "source": "s", "title": "t", "content": [{"type": "text", "text": _HERE}]}])]}),
         "tool description": ("B08", {"tools": [{"name": "f", "description": _HERE, "input_schema": {"type": "object"}}]}),
         "stop sequence": ("B08", {"stop_sequences": [_HERE]}),
-        "mcp server": ("B08", {"mcp_servers": [{"type": "url", "url": "https://tools.example.com", "name": _HERE}]}),
+        "mcp server": ("B08", {"mcp_servers": [{"type": "url", "url": "https://tools.example.com", "name": _HERE}]}, "uninspected_remote"),
         "thinking": ("A11", {"messages": [_user(), _turn("assistant", [{"type": "thinking", "thinking": _HERE, "signature": "s"}])]}),
     },
 )  # fmt: skip

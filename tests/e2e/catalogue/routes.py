@@ -103,7 +103,7 @@ def _lengths() -> Iterator[Case]:
 def _places() -> Iterator[Case]:
     for place in PLACES:
         name = f"{place.dialect}, {place.name}".replace(" ", "-").replace(",", "")
-        yield pair(place.id, name, place.with_text)
+        yield pair(place.id, name, place.with_text, twin_expected=f"200 {place.flags}".rstrip())
 
 
 def cases() -> list[Case]:

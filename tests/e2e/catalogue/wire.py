@@ -3,6 +3,7 @@
 import contextlib
 import json
 import socket
+import ssl
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from http.client import HTTPResponse
@@ -58,10 +59,9 @@ def _chunk(piece: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(piece), piece)
 
 
-def send(address: str, wire: Wire) -> Answer:
+def send(address: str, wire: Wire, tls: ssl.SSLContext | None = None) -> Answer:
     """Write a request to a connection of its own and read one answer."""
-    host, _, port = address.rpartition(":")
-    with socket.create_connection((host, int(port)), timeout=_TIMEOUT_S) as connection:
+    with _connected(address, tls) as connection:
         # Refused before the end of the body, the answer is there to be read all the same.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             connection.sendall(wire.encode())
@@ -72,6 +72,12 @@ def send(address: str, wire: Wire) -> Answer:
         answer = Answer(response.status, headers, b"" if upgraded else response.read())
         response.close()
     return answer
+
+
+def _connected(address: str, tls: ssl.SSLContext | None) -> socket.socket:
+    host, _, port = address.rpartition(":")
+    plain = socket.create_connection((host, int(port)), timeout=_TIMEOUT_S)
+    return plain if tls is None else tls.wrap_socket(plain, server_hostname=host)
 
 
 def posted(path: str, body: Any, *headers: tuple[str, str], host: str = "llm.test") -> Wire:
