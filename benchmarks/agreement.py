@@ -40,7 +40,7 @@ def scanned(body: bytes) -> frozenset[str] | Failure:
     """Every text that we look at in a chat request with this body, or why it is denied."""
     call = Call(method="POST", path=_PATH, body=body, headers=_HEADERS)
     dialect = dialect_for(_PATH)
-    reading = read(call, dialect, Rule())
+    reading = read(call, _PATH, dialect, Rule())
     if isinstance(reading, Failure):
         return reading
     if not reading.coverage.complete:

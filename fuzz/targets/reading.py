@@ -15,7 +15,7 @@ def check(data: bytes) -> None:
     """Whatever is read is accounted for to the last byte, and looked at in its raw form."""
     call = request(data)
     path = canonical_path(call.path)
-    reading = read(call, dialect_for(path), _RULE)
+    reading = read(call, path, dialect_for(path), _RULE)
     if not isinstance(reading, Reading):
         return
     require(reading.coverage.complete, "scanned and exempt bytes are all there are")
