@@ -28,6 +28,8 @@ _SPELLINGS: Final[Mapping[str, Mapping[str, str]]] = {
     SECURITY_POLICY: {
         "with_request_body": "body_to_ext_auth",
         "max_request_bytes": "body_to_ext_auth.max_request_bytes",
+        "allowed_headers": "headers_to_ext_auth",
+        "http_service": "http",
         "timeout": "timeout",
         "failure_mode_allow": "fail_open",
         "status_on_error": "status_on_error",
@@ -63,6 +65,16 @@ class Check:
             return self.at.get(_ENVOY_SPELLINGS.get(name, name))
         path = _SPELLINGS[self.document.kind].get(name)
         return self.at.get(path) if path else None
+
+    @property
+    def screens(self) -> bool:
+        """Whether this may be the check of texts, and not a login beside it or over HTTP."""
+        http, body = self.get("http_service"), self.get("with_request_body")
+        if http is not None and http.present:
+            return False
+        others = self.manager.checks if self.manager else []
+        alone = not any(one.config.get("with_request_body").present for one in others)
+        return alone or (body is not None and body.present)
 
     @property
     def service(self) -> Node:

@@ -28,7 +28,7 @@ def unchecked_text(estate: Estate, _: Options) -> Iterator[Fault]:
     """
     for check in estate.checks:
         body = check.get("with_request_body")
-        if body is not None and not body.present and not _leaves_bodies_to_another(check):
+        if body is not None and not body.present and check.screens:
             yield from _without_body(check, body)
     for partial in _body_settings(estate, "allow_partial_message"):
         if partial.on:
@@ -133,9 +133,3 @@ def _asks_for_body(route: Route) -> bool:
         if typed(value).type == PER_ROUTE
     ]
     return any(one.present for one in settings)
-
-
-def _leaves_bodies_to_another(check: Check) -> bool:
-    """Whether another ext_authz of the same chain gets the body, so that this one need not."""
-    others = check.manager.checks if check.manager else []
-    return any(one.config.get("with_request_body").present for one in others)
