@@ -69,14 +69,16 @@ def source_of(principal: str) -> IdentitySource | None:
 
 def identified(call: Call, principal: str | Failure, sources: Iterable[Identity]) -> Call:
     """`call` as the rest of us sees it: with its principal, and with no credential in it."""
-    name = "" if isinstance(principal, Failure) else principal
+    known = "" if isinstance(principal, Failure) else principal
     secret = _CREDENTIALS.union(
         one.header for one in sources if one.source is IdentitySource.API_KEY
     )
     headers = call.headers
     if not secret.isdisjoint(headers):
         headers = {name: "" if name in secret else value for name, value in headers.items()}
-    return replace(call, principal=name, headers=headers)
+    elif known == call.principal:
+        return call
+    return replace(call, principal=known, headers=headers)
 
 
 def _look(call: Call, source: Identity) -> str | Failure:
