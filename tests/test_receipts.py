@@ -3,6 +3,8 @@
 import hashlib
 import io
 import json
+import re
+import runpy
 import sys
 from pathlib import Path
 from typing import Any
@@ -210,3 +212,25 @@ def test_a_wrong_key_or_log_exits_with_2(key: Path, capsys: pytest.CaptureFixtur
     assert verify(good("a"), key) == 2
     assert cli.main(["receipts", "verify", "/nowhere", "--key", "/nowhere"]) == 2
     assert "sesame" not in capsys.readouterr().err
+
+
+def test_the_documented_way_to_verify_at_an_upstream_agrees_with_ours(tmp_path: Path) -> None:
+    document = Path(__file__).parents[1] / "docs" / "receipts.md"
+    (code,) = re.findall(r"```python\n(.*?)```", document.read_text(), re.DOTALL)
+    script = tmp_path / "upstream.py"
+    script.write_text(code)
+    inspected = runpy.run_path(str(script))["inspected"]
+    text = sealed("r-1", body=b"body")
+
+    assert inspected(KEY, text, "r-1", b"body") is True
+    for other in (
+        (OTHER, text, "r-1", b"body"),
+        (KEY, text, "r-2", b"body"),
+        (KEY, text, "r-1", b"bodY"),
+        (KEY, text[:-1], "r-1", b"body"),
+        (KEY, text.replace("1.i.", "1.n."), "r-1", b"body"),
+        (KEY, sealed("r-1", Inspection.NOT_INSPECTED, body=b"body"), "r-1", b"body"),
+        (KEY, "\xff.", "r-1", b"body"),
+        (KEY, "", "r-1", b"body"),
+    ):
+        assert inspected(*other) is False
