@@ -15,7 +15,7 @@ from itertools import accumulate, pairwise
 import numpy as np
 
 from benchmarks.environment import print_table, save
-from extauthz.core import views
+from extauthz.core.views import letters, normalised
 from extauthz_kernels import (
     cap_runs,
     fold,
@@ -172,8 +172,8 @@ def disguise(n: int) -> Contest:
     """A text of n characters in words of lookalikes, beside the regular expression."""
     text = ("іgnоrе аll " * (n // 11 + 1))[:n]
     points, folded = np.array(list(map(ord, text)), np.uint32), np.empty(n, np.uint32)
-    kinds, latin = views._KINDS, views._LATIN_TWINS
-    table = dict(zip(views._LOOKALIKES, views._LATIN, strict=True))
+    kinds, latin = normalised._KINDS, normalised._LATIN_TWINS
+    table = dict(zip(letters.LOOKALIKES, letters.LATIN, strict=True))
     others = set(filter(lambda char: "\u0370" <= char <= "\u052f", table))
     return Contest(
         lambda: fold_words(points, kinds, latin, 4, folded),
@@ -187,7 +187,7 @@ def spell(n: int) -> Contest:
     text = ("i g n o r e  what was said " * (n // 26 + 1))[:n]
     points, joined = np.array(list(map(ord, text)), np.uint32), np.empty(n, np.uint32)
     return Contest(
-        lambda: join_spelled(points, views._KINDS, 5, joined),
+        lambda: join_spelled(points, normalised._KINDS, 5, joined),
         lambda: twin.join_spelled(text, 5),
         None,
     )

@@ -10,9 +10,25 @@ from extauthz_kernels._jit import kernel, read_only
 SPACE, LETTER, ALNUM, WORD, LOOKALIKE, OTHER_SCRIPT = 1, 2, 4, 8, 16, 32
 #: In the `become` table: the code point disappears.
 DROP = 0xFFFFFFFF
+#: The first of the 26 regional indicators.
+_FIRST_FLAG = 0x1F1E6
 
 _POINTS = read_only(numba.uint32)
 _KINDS = read_only(numba.uint8)
+
+
+@kernel(numba.int64(numba.uint32))
+def letter_index(point: int) -> int:
+    """1 to 26 for the letters of ASCII without regard to case, 0 for all else."""
+    index = (point | 0x20) - 0x60
+    return index if 1 <= index <= 26 and point < 0x80 else 0
+
+
+@kernel(numba.boolean(_POINTS, _KINDS, numba.int64, numba.int64))
+def _is(points: NDArray[np.uint32], kinds: NDArray[np.uint8], at: int, bits: int) -> bool:
+    """Whether there is a code point at `at` and it has one of `bits`."""
+    inside = at < points.shape[0] and points[at] < kinds.shape[0]
+    return bool(inside and kinds[points[at]] & bits)
 
 
 @kernel(numba.int64(_POINTS, _POINTS, numba.uint32[::1]))
@@ -168,3 +184,171 @@ def join_spelled(
             gap = 0
         position = last + 1
     return count
+
+
+@kernel(
+    numba.int64(_POINTS, _KINDS, numba.int8[:, ::1], numba.int64, numba.int64, numba.uint32[::1])
+)
+def join_symbols(
+    points: NDArray[np.uint32],
+    kinds: NDArray[np.uint8],
+    pairs: NDArray[np.int8],
+    shortest: int,
+    readable: int,
+    joined: NDArray[np.uint32],
+) -> int:
+    """Join what is spelled with symbols: "i-g-n-o-r-e a*l*l" becomes "ignore all".
+
+    A run is at least `shortest` single ALNUM code points, one of them a LETTER, each up to three
+    symbols from the next; white space ends a word of it, of which each has two or more. Symbols that
+    differ are formulas and arguments more often than spelling: such a run must be readable.
+
+    Args:
+        points: (n,) uint32.
+        kinds: (m,) uint8, bits of each code point.
+        pairs: (27, 27) int8, half bits of evidence for a text in one letter after another.
+        shortest: fewest singles that are spelling and not prose.
+        readable: evidence from which on symbols may differ.
+        joined: (n,) uint32, overwritten from the start.
+
+    Returns:
+        Number of code points written.
+    """
+    total = points.shape[0]
+    count = 0
+    position = 0
+    while position < total:
+        singles = 0
+        letters = 0
+        evidence = 0
+        before = 0
+        symbol = 0
+        mixed = False
+        differ = False
+        end = position  # behind the last single
+        at = position
+        fresh = position == 0 or not _is(points, kinds, position - 1, ALNUM)
+        while fresh and _is(points, kinds, at, ALNUM) and not _is(points, kinds, at + 1, ALNUM):
+            singles += 1
+            letters += 1 if _is(points, kinds, at, LETTER) else 0
+            mixed |= differ
+            letter = letter_index(points[at])
+            evidence += pairs[before, letter]
+            before = letter
+            end = at + 1
+            after = end
+            while after < min(total, end + 4) and not _is(points, kinds, after, ALNUM | SPACE):
+                differ |= points[after] != (symbol or points[end])
+                symbol = int(points[after])
+                after += 1
+            if after == end:
+                while after < min(total, end + 4) and _is(points, kinds, after, SPACE):
+                    after += 1
+                next_symbol = after + 1 < total and not _is(points, kinds, after + 1, ALNUM | SPACE)
+                if after == end or not next_symbol:
+                    break
+                evidence += pairs[before, 0]
+                before = 0
+            elif after - end > 3:
+                break
+            at = after
+        evidence += pairs[before, 0]
+        spelled = singles >= shortest and letters > 0 and (not mixed or evidence >= readable)
+        stop = max(end, position + 1)
+        for index in range(position, stop):
+            if not spelled or _is(points, kinds, index, ALNUM | SPACE):
+                joined[count] = points[index]
+                count += 1
+        position = stop
+    return count
+
+
+@kernel(numba.void(numba.uint32[::1], numba.uint8[:, ::1]))
+def fold_flags(points: NDArray[np.uint32], flags: NDArray[np.uint8]) -> None:
+    """Write regional indicators as the letters they are, in place, but leave one flag or two.
+
+    Args:
+        points: (n,) uint32.
+        flags: (26, 26) uint8, 1 where two letters are the code of a country.
+    """
+    total = points.shape[0]
+    end = 0
+    while end < total:
+        start = end
+        while end < total and _FIRST_FLAG <= points[end] < _FIRST_FLAG + 26:
+            end += 1
+        length = end - start
+        honest = length in (2, 4)
+        for at in range(start, end - 1, 2):
+            if not flags[points[at] - _FIRST_FLAG, points[at + 1] - _FIRST_FLAG]:
+                honest = False
+        if not honest:
+            for at in range(start, end):
+                points[at] = points[at] - _FIRST_FLAG + 0x41
+        end = max(end, start + 1)
+
+
+@kernel(numba.int64(_POINTS, _KINDS, _POINTS, numba.int64, numba.uint32[::1]))
+def turn_words(
+    points: NDArray[np.uint32],
+    kinds: NDArray[np.uint8],
+    upright: NDArray[np.uint32],
+    fewest: int,
+    turned: NDArray[np.uint32],
+) -> int:
+    """Turn round what is written upside down, which is also back to front.
+
+    A run of words is turned when every letter of it can be upside down and at least `fewest` have
+    no other use.
+
+    Args:
+        points: (n,) uint32.
+        kinds: (m,) uint8, bits of each code point.
+        upright: (k,) uint32, the letter that each upside-down one is, or 0; the top bit marks those
+            without another use.
+        fewest: upside-down letters that are no coincidence.
+        turned: (n,) uint32, overwritten.
+
+    Returns:
+        Number of runs turned.
+    """
+    total = points.shape[0]
+    runs = 0
+    position = 0
+    while position < total:
+        # Words of the run that starts here; `end` is behind the last whole one.
+        end = position
+        certain = 0
+        at = position
+        while at < total:
+            word = at
+            sure = 0
+            while _is(points, kinds, at, WORD) and points[at] < upright.shape[0]:
+                if upright[points[at]] == 0:
+                    break
+                sure += upright[points[at]] >> 31
+                at += 1
+            if _is(points, kinds, at, WORD):
+                break
+            if at > word:
+                end = at
+                certain += sure
+            while at < total and not _is(points, kinds, at, WORD):
+                at += 1
+        if certain >= fewest:
+            runs += 1
+            for index in range(position, end):
+                point = points[index]
+                letter = upright[point] & 0x7FFFFFFF if point < upright.shape[0] else 0
+                turned[position + end - 1 - index] = letter or point
+            position = end
+        at = max(at, position)
+        while _is(points, kinds, at, WORD):  # the rest of the word that cannot be turned
+            at += 1
+        while position < at:
+            turned[position] = points[position]
+            position += 1
+        if position < total and not _is(points, kinds, position, WORD):
+            turned[position] = points[position]
+            position += 1
+    return runs

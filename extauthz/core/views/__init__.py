@@ -1,0 +1,29 @@
+"""The same text as different readers see it. Each view is scored, and the worst counts.
+
+A view never replaces the raw text: ext_authz cannot change what the model upstream will read.
+"""
+
+from typing import Final
+
+from extauthz.core import policy
+from extauthz.core.views.decoded import decode
+from extauthz.core.views.excerpts import excerpt
+from extauthz.core.views.normalised import grows_beyond_measure, normalise
+
+__all__ = ["DECODED", "NORMALISED", "RAW", "grows_beyond_measure", "normalise", "views"]
+
+RAW: Final = "raw"
+NORMALISED: Final = "normalised"
+DECODED: Final = "decoded"
+_ALL: Final = policy.Views()
+
+
+def views(text: str, wanted: policy.Views = _ALL) -> list[tuple[str, str]]:
+    """(name, text) of each view worth scoring: the raw text, and what other views add to it."""
+    found = [(RAW, text)]
+    plain = normalise(text)
+    if wanted.normalised and (added := excerpt(text, plain)):
+        found.append((NORMALISED, added))
+    if wanted.decoded and (added := excerpt(plain, decode(text, plain))):
+        found.append((DECODED, added))
+    return found

@@ -1,0 +1,114 @@
+"""Only what a view adds to what was looked at before, with some of the text around it.
+
+A view costs the model's time, and a long text in which one word was encoded is honest elsewhere.
+Texts are compared as streams of words, so that typography (a no-break space, an ellipsis, a
+full-width comma, a joiner inside an emoji) is no difference: it can hide no word.
+"""
+
+import unicodedata
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from extauthz.core.views.points import ASSIGNED, points_of
+from extauthz_kernels import changed_places, word_stream, words
+
+#: Characters shown on both sides of a difference: no shorter phrase is lost at the edge of one.
+CONTEXT: Final = 256
+#: An edge is moved outwards by at most so much to stand between two words.
+_WORD: Final = 32
+#: Excerpts that are so large a share of the view are not worth the cuts.
+_MOST: Final = 0.8
+#: Scripts in which invisible joiners and variation selectors are spelling: Arabic to Myanmar,
+#: Hangul jamo, Khmer and Mongolian, Tai scripts, Chinese, Japanese and Korean, presentation forms.
+_CURSIVE: Final = (
+    (0x590, 0x10A0), (0x1100, 0x1200), (0x1780, 0x18B0), (0x1950, 0x1AB0), (0x2E80, 0xABFF),
+    (0xAC00, 0xD7B0), (0xF900, 0xFB00), (0xFB1D, 0xFE00), (0xFE70, 0xFEFF), (0x20000, ASSIGNED),
+)  # fmt: skip
+
+
+def _kinds() -> NDArray[np.uint8]:
+    table = np.zeros(0xE01F0, np.uint8)
+    for point, char in enumerate(map(chr, range(ASSIGNED))):
+        body = char.isalnum() or unicodedata.category(char)[0] == "M"
+        table[point] = words.BODY * body
+    for first, last in _CURSIVE:
+        table[first:last] |= words.CURSIVE
+    for point in range(len(table)):
+        char = chr(point)
+        if unicodedata.category(char) == "Cf" or unicodedata.name(char, "").startswith("VARIATION"):
+            table[point] = words.INVISIBLE
+    table[[0x034F, 0x180B, 0x180C, 0x180D, 0x180F]] = words.INVISIBLE
+    return table
+
+
+def _plain() -> NDArray[np.uint32]:
+    """Digits that are raised, circled or of full width as the digit that they are."""
+    table = np.arange(0x10000, dtype=np.uint32)
+    for point, char in enumerate(map(chr, range(len(table)))):
+        if char.isdigit() and (digit := unicodedata.normalize("NFKC", char)) in "0123456789":
+            table[point] = ord(digit)
+    return table
+
+
+_KINDS: Final = _kinds()
+_PLAIN: Final = _plain()
+
+
+def excerpt(seen: str, view: str) -> str:
+    """The parts of `view` that say what `seen` does not say; empty if there are none.
+
+    A phrase of up to CONTEXT characters is in the excerpt if it is in the view and not in `seen`,
+    white space and punctuation taken as spaces.
+    """
+    if seen == view:
+        return ""
+    old, _ = _stream(seen)
+    new, origin = _stream(view)
+    if len(old) == len(new) and (old == new).all():
+        return ""
+    return _cut(view, origin, _places(old, new))
+
+
+def _stream(text: str) -> tuple[NDArray[np.uint32], NDArray[np.int32]]:
+    points = points_of(text)
+    stream, origin = np.empty_like(points), np.empty(len(points), np.int32)
+    count = word_stream(points, _KINDS, _PLAIN, stream, origin)
+    return stream[:count], origin[:count]
+
+
+def _places(old: NDArray[np.uint32], new: NDArray[np.uint32]) -> NDArray[np.int32]:
+    blocks = len(old) // words.ANCHOR
+    places = np.empty((len(new) // words.ANCHOR + 2, 2), np.int32)
+    head = np.full(1 << max(4, (2 * blocks).bit_length()), -1, np.int32)
+    return places[: changed_places(old, new, head, np.empty(blocks, np.int32), places)]
+
+
+def _cut(view: str, origin: NDArray[np.int32], places: NDArray[np.int32]) -> str:
+    """The places and their contexts, those that touch in one piece, each piece on its own line."""
+    offsets = np.append(origin, len(view))
+    starts = offsets[places[:, 0]] - CONTEXT
+    ends = offsets[places[:, 1]] + CONTEXT
+    apart = starts[1:] > ends[:-1] + 2 * _WORD
+    firsts, lasts = starts[np.append(True, apart)], ends[np.append(apart, True)]
+    pieces = [
+        view[_back(view, int(first)) : _forth(view, int(last))]
+        for first, last in zip(firsts, lasts, strict=True)
+    ]
+    return view if sum(map(len, pieces)) >= _MOST * len(view) else "\n".join(pieces)
+
+
+def _back(view: str, start: int) -> int:
+    """The nearest start of a word at or before `start`, if there is one close."""
+    if start <= 0:
+        return 0
+    nearby = range(start, max(0, start - _WORD), -1)
+    return next((at for at in nearby if view[at - 1].isspace()), start)
+
+
+def _forth(view: str, end: int) -> int:
+    if end >= len(view):
+        return len(view)
+    nearby = range(end, min(len(view), end + _WORD))
+    return next((at for at in nearby if view[at].isspace()), end)

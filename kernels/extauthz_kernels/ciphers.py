@@ -1,0 +1,149 @@
+"""Ciphers that leave no mark but that letters follow one another as they never do in a text."""
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from extauthz_kernels._jit import kernel, read_only
+
+#: Bits of a cipher: read backwards; looked for only in words with its own kind of symbols; looked for
+#: in words that read well as they stand too.
+BACKWARDS, SYMBOLS, ALWAYS = 1, 2, 4
+#: One odd word, a name or a number, costs a run no more than this, in half bits.
+_MOST_LOST = -10
+#: A run ends where it has lost so much.
+_LOST = 24
+#: Half bits from which on a word reads well as it stands.
+_READABLE = 6
+#: Words up to this length say little: they belong to the run beside which they stand.
+_SHORT = 3
+
+
+@kernel(numba.boolean(numba.int32[:, ::1], numba.int64))
+def _belongs(words: NDArray[np.int32], word: int) -> bool:
+    """Whether a word beside a run says nothing against being part of it."""
+    return bool(words[word, 2] < _READABLE or words[word, 1] - words[word, 0] <= _SHORT)
+
+
+@kernel(
+    numba.int64(
+        read_only(numba.uint32), numba.uint8[:, ::1], read_only(numba.uint8), numba.int8[:, ::1],
+        read_only(numba.int64), numba.int32[:, ::1], numba.int32[:, ::1], numba.int32[:, ::1],
+    )
+)  # fmt: skip
+def cipher_runs(
+    points: NDArray[np.uint32],
+    letters: NDArray[np.uint8],
+    kinds: NDArray[np.uint8],
+    pairs: NDArray[np.int8],
+    enough: NDArray[np.int64],
+    words: NDArray[np.int32],
+    sums: NDArray[np.int32],
+    runs: NDArray[np.int32],
+) -> int:
+    """Find runs of words that read clearly better undone by one of some ciphers than as they stand.
+
+    Each word counts for a cipher by the half bits by which it reads better, but never more than by
+    how well it reads; a running sum per cipher that never falls below zero finds the runs.
+
+    Args:
+        points: (n,) uint32.
+        letters: (k, 128) uint8: what each cipher makes of ASCII, 1 to 26 for a letter, else 0. The
+            first row is no cipher.
+        kinds: (k,) uint8, bits of each cipher.
+        pairs: (27, 27) int8, half bits for a letter after a letter.
+        enough: (k,) int64, half bits from which on a run is no coincidence.
+        words: (n // 2 + 1, 3) int32: scratch.
+        sums: (k, 4) int32: scratch.
+        runs: (n // 2 + 1, 4) int32, overwritten: first word's start, last word's end, cipher and
+            half bits of each, in order and apart from one another.
+
+    Returns:
+        Number of runs.
+    """
+    total = points.shape[0]
+    ciphers = letters.shape[0]
+    sums[:] = 0
+    count = 0
+    word = 0
+    at = 0
+    while True:
+        while at < total and (points[at] == 32 or 9 <= points[at] <= 13):
+            at += 1
+        start = at
+        as_is = 0
+        before = 0
+        odd = False
+        lettered = False
+        while at < total and not (points[at] == 32 or 9 <= points[at] <= 13):
+            point = points[at]
+            letter = letters[0, point] if point < 128 else 0
+            odd |= point < 128 and letter == 0 and letters[1, point] > 0
+            as_is += pairs[before, letter]
+            lettered |= letter > 0
+            before = letter
+            at += 1
+        as_is += pairs[before, 0]
+        last = at == start
+        if not last:
+            words[word, 0] = start
+            words[word, 1] = at
+            words[word, 2] = as_is
+        for cipher in range(1, ciphers):
+            backwards = kinds[cipher] & BACKWARDS
+            wanted = (as_is < _READABLE and lettered) or kinds[cipher] & ALWAYS
+            gain = -as_is - 1
+            if kinds[cipher] & SYMBOLS:
+                wanted = odd
+                gain = min(as_is, 0) - 1
+            if wanted and not last:
+                reads = 0
+                before = 0
+                for index in range(start, at):
+                    point = points[index]
+                    letter = letters[cipher, point] if point < 128 else 0
+                    reads += pairs[letter, before] if backwards else pairs[before, letter]
+                    before = letter
+                reads += pairs[0, before] if backwards else pairs[before, 0]
+                gain = min(reads - as_is, reads) - 1
+            gain = -sums[cipher, 0] if last else max(gain, _MOST_LOST)
+            sum_ = sums[cipher, 0]
+            if sum_ == 0 and gain > 0:
+                sums[cipher, 2] = word
+            sum_ += gain
+            if sum_ > sums[cipher, 1]:
+                sums[cipher, 1] = sum_
+                sums[cipher, 3] = word
+            if sum_ <= 0 or sum_ < sums[cipher, 1] - _LOST:
+                if sums[cipher, 1] >= enough[cipher]:
+                    # Of runs that overlap the likelier one stays.
+                    while count > 0 and runs[count - 1, 1] >= sums[cipher, 2]:
+                        if runs[count - 1, 3] >= sums[cipher, 1]:
+                            break
+                        count -= 1
+                    if count == 0 or runs[count - 1, 1] < sums[cipher, 2]:
+                        runs[count, 0] = sums[cipher, 2]
+                        runs[count, 1] = sums[cipher, 3]
+                        runs[count, 2] = cipher
+                        runs[count, 3] = sums[cipher, 1]
+                        count += 1
+                sum_ = 0
+                sums[cipher, 1] = 0
+            sums[cipher, 0] = sum_
+        if last:
+            break
+        word += 1
+    for run in range(count):
+        least = runs[run - 1, 1] + 1 if run > 0 else 0
+        most = runs[run + 1, 0] - 1 if run + 1 < count else word - 1
+        first, final = runs[run, 0], runs[run, 1]
+        while first > least and _belongs(words, first - 1):
+            first -= 1
+        while final < most and _belongs(words, final + 1):
+            final += 1
+        runs[run, 0] = first
+        runs[run, 1] = final
+    for run in range(count):
+        runs[run, 0] = words[runs[run, 0], 0]
+        runs[run, 1] = words[runs[run, 1], 1]
+    return count
