@@ -2,12 +2,14 @@
 
 import hashlib
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from extauthz import policy_file
 from extauthz.core.call import Call
 from extauthz.core.identity import identified, identify, source_of
 from extauthz.core.policy import Identity, IdentitySource
@@ -177,3 +179,12 @@ def test_headers_without_credentials_are_not_copied() -> None:
     call = caller(accept="*/*")
 
     assert identified(call, "", ()).headers is call.headers
+
+
+def test_the_documented_sources_are_a_policys(tmp_path: Path) -> None:
+    document = Path(__file__).parents[2] / "docs" / "identity.md"
+    (example,) = re.findall(r"```yaml\n(.*?)```", document.read_text(), re.DOTALL)
+    path = tmp_path / "policy.yaml"
+    path.write_text(f"version: 1\n{example}default: {{action: inspect}}\n")
+
+    assert policy_file.load(path).identity == (MTLS, SUB, KEY, USER)
