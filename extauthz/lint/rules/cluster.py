@@ -96,8 +96,9 @@ def plaintext(estate: Estate, _: Options) -> Iterator[Fault]:
     for check in estate.checks:
         google = check.at.get("grpc_service.google_grpc")
         credentials = google.get("channel_credentials.ssl_credentials")
-        host = google.get("target_uri").text.removeprefix("unix:").rpartition(":")[0]
-        if google.present and not (credentials.present or is_local(host or "/")):
+        target = google.get("target_uri").text.removeprefix("dns:///").removeprefix("ipv4:")
+        local = target.startswith("unix:") or is_local(target.rpartition(":")[0])
+        if google.present and not (credentials.present or local):
             yield Fault(google, "the connection is not encrypted")
     for policy in _istio_traffic(estate):
         if policy.get("tls.mode").text == "DISABLE":

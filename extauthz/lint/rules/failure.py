@@ -51,9 +51,8 @@ def unsuitable_timeout(estate: Estate, options: Options) -> Iterator[Fault]:
     Envoy Gateway. Too short is refused, or passes unchecked with failure_mode_allow (at exactly
     the timeout); longer than the server grants only keeps bodies in memory.
     """
-    for timeout in (check.get("timeout") for check in estate.checks):
-        if timeout is None:
-            continue
+    settings = [check.get("timeout") for check in estate.checks]
+    for timeout in (one for one in settings if one is not None):
         seconds = timeout.seconds
         if seconds is None:
             yield Fault(timeout, "no timeout is set")

@@ -1,8 +1,9 @@
 """Whom a request comes from, and what of it the server is told."""
 
-import re
 from collections.abc import Iterator
 from typing import Final
+
+import re2
 
 from extauthz.lint.envoy_model import (
     API_KEYS,
@@ -253,6 +254,6 @@ def _matches_one(matcher: Node, name: str) -> bool:
 
 def _fully(pattern: str, name: str) -> bool:
     try:
-        return re.fullmatch(pattern, name) is not None
-    except re.error:
+        return re2.fullmatch(pattern, name) is not None
+    except re2.error:
         return False

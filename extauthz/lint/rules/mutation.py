@@ -1,8 +1,9 @@
 """What an answer of the server may do to a request."""
 
-import re
 from collections.abc import Iterator
 from typing import Final
+
+import re2
 
 from extauthz.lint.estate import Estate
 from extauthz.lint.node import Node
@@ -61,6 +62,6 @@ def unbounded_mutations(estate: Estate, _: Options) -> Iterator[Fault]:
 def _disallowed(rules: Node, header: str) -> bool:
     pattern = rules.get("disallow_expression.regex").text
     try:
-        return bool(pattern) and re.fullmatch(pattern, header) is not None
-    except re.error:
+        return bool(pattern) and re2.fullmatch(pattern, header) is not None
+    except re2.error:
         return False

@@ -73,19 +73,16 @@ def _switched_off(manager: Manager, protected: set[str]) -> Iterator[Fault]:
         if needs_check and all(switches) and not route.harmless:
             for switch in switches:
                 if switch is not None:
-                    yield Fault(switch, f"{_matched(route)} reaches {route.cluster} unchecked")
-
-
-def _matched(route: Route) -> str:
-    return next((f"{name} {value.text}" for name, value in route.at.get("match").members()), "all")
+                    yield Fault(switch, f"this route reaches {route.cluster} unchecked")
 
 
 def _unnamed_in_istio(estate: Estate) -> Iterator[Fault]:
     for patch in estate.patches:
-        for scope in patch.value.get("typed_per_filter_config").members():
-            off = scope[1].get("disabled")
-            if "ext_authz" in scope[0] and off.on and not patch.value.get("match.path").present:
-                yield Fault(off, "the patched routes are not checked")
+        route = Route(patch.value, (patch.value,), "")
+        for name, _override in patch.value.get("typed_per_filter_config").members():
+            off = [one.config.get("disabled") for one in route.overrides(name)]
+            if off and off[0].on and "ext_authz" in name and not route.harmless:
+                yield Fault(off[0], "the patched routes are not checked")
     for policy in estate.custom:
         rules = policy.root.get("spec.rules")
         if not list(rules.items()):
