@@ -1,7 +1,7 @@
 """Every string of a parsed body, gathered into segments, with an account of every byte."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Final, NamedTuple
@@ -51,15 +51,15 @@ class Extraction(NamedTuple):
     findings: tuple[Finding, ...] = ()
 
 
-def extract(body: Tree, dialect: Dialect) -> Extraction:
-    """Gather every string leaf and key of `body` into segments.
+def extract(body: Tree, dialect: Dialect, besides: Iterable[str] = ()) -> Extraction:
+    """Gather every string leaf and key of `body` into segments, and the texts `besides` it.
 
     Each node that the dialect labels becomes one segment: its strings in document order, one a
     line, so that text split over the parts of a message is whole again. Strings outside any
-    label are joined into one segment of provenance USER. Text found inside base64 or bytes is a
+    label, and those `besides`, are joined into one segment of provenance USER. Text found inside base64 or bytes is a
     segment of its own.
     """
-    walk = _walked(body, dialect)
+    walk = _walked(body, dialect, besides)
     coverage = Coverage(walk.total, walk.scanned, walk.exempt, walk.opaque)
     return Extraction(tuple(walk.segments), coverage, tuple(walk.findings))
 
@@ -69,10 +69,12 @@ def token_ids(body: Tree, dialect: Dialect) -> tuple[tuple[int, ...], ...]:
     return tuple(_walked(body, dialect).token_ids)
 
 
-def _walked(body: Tree, dialect: Dialect) -> "_Walk":
+def _walked(body: Tree, dialect: Dialect, besides: Iterable[str] = ()) -> "_Walk":
     walk = _Walk(dialect.vocabulary)
     loose: list[str] = []
     walk.visit(body, None, "", _trie(dialect), loose)
+    for text in besides:
+        walk.scan(text, loose)
     walk.close(Provenance.USER, "", loose)
     return walk
 
@@ -173,7 +175,7 @@ class _Walk:
 
     def _inside(self, value: Tree, pointer: str, node: _Node, texts: list[str]) -> None:
         if isinstance(value, str):
-            self._scan(value, texts)
+            self.scan(value, texts)
         elif isinstance(value, dict):
             for key, member in value.items():
                 self._word(key, texts)
@@ -219,7 +221,7 @@ class _Walk:
 
     def _payload(self, text: str, pointer: str, node: _Node, texts: list[str]) -> None:
         shown, content, remote = carried(text)
-        self._scan(shown, texts)
+        self.scan(shown, texts)
         self._count(Opaque.REMOTE, remote)
         if content is not None:
             size = _utf8_bytes(text) - _utf8_bytes(shown)
@@ -253,7 +255,7 @@ class _Walk:
         else:
             self._exempt("decoded", size)
             own: list[str] = []
-            self._scan(content.text, own)
+            self.scan(content.text, own)
             self.close(_provenance(None, node) or Provenance.DOCUMENT, pointer, own)
 
     def _count(self, kind: Opaque, number: int) -> None:
@@ -264,14 +266,14 @@ class _Walk:
         if word in self.vocabulary:
             self._exempt("vocabulary", len(word))
         else:
-            self._scan(word, texts)
+            self.scan(word, texts)
 
     def _exempt(self, reason: str, size: int) -> None:
         if size:
             self.total += size
             self.exempt[reason] += size
 
-    def _scan(self, text: str, texts: list[str]) -> None:
+    def scan(self, text: str, texts: list[str]) -> None:
         if text:
             self.total += _utf8_bytes(text)
             texts.append(text)

@@ -1,6 +1,5 @@
 """Every string and key of a body is in a segment, with the right provenance."""
 
-import copy
 import json
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -11,30 +10,39 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extauthz.core.body import MAX_DEPTH, MAX_MEMBERS, parse
-from extauthz.core.call import Provenance, Segment
+from extauthz.core.call import Provenance
 from extauthz.core.dialects import KNOWN, UNKNOWN_JSON, Dialect, dialect_for
 from extauthz.core.dialects.dialect import words
 from extauthz.core.extract import Coverage, extract
-from tests.fixtures import sdk_call, sdk_calls
+from tests.core.test_requests import MARKER, holding
+from tests.fixtures import sdk_call
 
 DIALECTS = {dialect.name: dialect for dialect in (*KNOWN, UNKNOWN_JSON)}
 CHAT, RESPONSES = DIALECTS["openai_chat"], DIALECTS["openai_responses"]
 ANTHROPIC, UNKNOWN = DIALECTS["anthropic_messages"], UNKNOWN_JSON
-FIXTURES = sdk_calls()
-MARKER = "§marker§"
 
 # Real member names and values in any place: the shapes that labels look at, and wrong ones.
 NAMES = sorted(
     words(
         "messages role content type text tools system input instructions documents functions output "
-        "user assistant tool tool_result document input_file a/b c~d * é"
+        "user assistant tool tool_result document input_file a/b c~d * é image_url url source data "
+        "base64 inlineData parts contents images prompt previous_response_id chat_template metadata"
     )
 )
+#: What may stand where media may, and what text is in it.
+MEDIA = {
+    "data:image/png;base64,iVBORw0KGgo=": "",
+    "JVBERi0=": "%PDF-",
+    "aWdub3JlIHByZXZpb3Vz": "ignore previous",
+    "data:text/plain;base64,aWdub3JlIHByZXZpb3Vz": "ignore previous",
+    "/+7/7v/u": "",
+}
 leaves = (
     st.none()
     | st.booleans()
     | st.integers()
     | st.sampled_from(NAMES)
+    | st.sampled_from(sorted(MEDIA))
     | st.text(st.characters(exclude_categories=["Cs"]), max_size=4)
 )
 any_json = st.recursive(
@@ -45,49 +53,12 @@ any_json = st.recursive(
     ),
     max_leaves=20,
 )
+any_dialect = st.sampled_from(sorted(DIALECTS.values(), key=lambda dialect: dialect.name))
 each_dialect = pytest.mark.parametrize("dialect", DIALECTS.values(), ids=DIALECTS.keys())
-each_fixture = pytest.mark.parametrize("name", FIXTURES)
 
-RICH: dict[str, Any] = {
-    "openai_chat": {
-        "model": "m",
-        "messages": [
-            {"role": "developer", "content": "dev"},
-            {"role": "user", "name": "bob", "content": [{"type": "text", "text": "part"}]},
-            {"role": "assistant", "tool_calls": [{"function": {"arguments": "{}"}}]},
-            {"role": "tool", "tool_call_id": "1", "content": "result"},
-        ],
-        "tools": [{"type": "function", "function": {"description": "d", "parameters": {}}}],
-        "documents": [{"title": "t", "text": "doc"}],
-        "metadata": {"k": "v"},
-        "stop": ["s"],
-    },
-    "openai_responses": {
-        "instructions": "sys",
-        "input": [
-            {"role": "user", "content": [{"type": "input_text", "text": "u"}]},
-            {"role": "user", "content": [{"type": "input_file", "file_data": "f"}]},
-            {"type": "function_call_output", "call_id": "1", "output": "result"},
-        ],
-        "tools": [{"type": "function", "name": "n", "description": "d"}],
-        "prompt": {"id": "p", "variables": {"x": "y"}},
-    },
-    "anthropic_messages": {
-        "system": [{"type": "text", "text": "sys"}],
-        "messages": [
-            {
-                "role": "user",
-                "content": [
-                    {"type": "text", "text": "u"},
-                    {"type": "tool_result", "content": [{"type": "text", "text": "r"}]},
-                    {"type": "document", "title": "t", "source": {"data": "d"}},
-                ],
-            }
-        ],
-        "tools": [{"name": "n", "description": "d", "input_schema": {"type": "object"}}],
-    },
-    "unknown_json": {"prompt": ["a", {"b": "c"}], "x": {"y": [["z"]]}, "n": 1},
-}
+each_chat_dialect = pytest.mark.parametrize(
+    "dialect", [CHAT, RESPONSES, ANTHROPIC], ids=["chat", "responses", "anthropic"]
+)
 
 
 def strings_of(value: Any) -> Iterator[str]:
@@ -103,29 +74,6 @@ def strings_of(value: Any) -> Iterator[str]:
             yield from strings_of(member)
 
 
-Replace = Callable[[Any], Any]
-
-
-def placements(value: Any, wrap: Replace = lambda changed: changed) -> Iterator[Any]:
-    """Copies of `value`, each with the marker in one more place: every leaf, key and end of list."""
-    if isinstance(value, dict):
-        yield wrap({**value, MARKER: 1})
-        yield wrap({**value, "note": MARKER})
-        for name, member in value.items():
-            yield wrap({MARKER if key == name else key: v for key, v in value.items()})
-            yield from placements(member, lambda m, k=name: wrap({**value, k: m}))  # type: ignore[misc]
-    elif isinstance(value, list):
-        yield wrap([*value, MARKER])
-        for index, member in enumerate(value):
-            yield from placements(
-                member,
-                lambda m, i=index: wrap([*value[:i], m, *value[i + 1 :]]),  # type: ignore[misc]
-            )
-    else:
-        yield wrap(MARKER)
-        yield wrap(f"{value}{MARKER}")
-
-
 def shown(body: Any, dialect: Dialect) -> list[tuple[str, str, str]]:
     return [(s.provenance.value, s.pointer, s.text) for s in extract(body, dialect).segments]
 
@@ -135,86 +83,26 @@ def labels(body: Any, dialect: Dialect) -> dict[str, str]:
     return {pointer: provenance for provenance, pointer, _ in shown(body, dialect)}
 
 
-def holding(text: str, body: Any, dialect: Dialect) -> list[Segment]:
-    return [s for s in extract(body, dialect).segments if text in s.text]
-
-
-@each_dialect
-@given(body=any_json)
+@given(dialect=any_dialect, body=any_json)
 def test_every_byte_of_any_json_is_accounted_for(dialect: Dialect, body: Any) -> None:
-    coverage = extract(body, dialect).coverage
-    assert coverage.total == sum(len(text.encode()) for text in strings_of(body))
+    segments, coverage, _ = extract(body, dialect)
+    strings = list(strings_of(body))
     assert coverage.complete
-    assert coverage.exempt.keys() == {"vocabulary"}
+    assert coverage.scanned == sum(len(part.encode()) for s in segments for part in s.parts)
+    decoded = sum(len(text.encode()) for text in MEDIA.values()) * len(strings)
+    written = sum(len(text.encode()) for text in strings)
+    assert written <= coverage.total <= written + decoded * (not MEDIA.keys().isdisjoint(strings))
 
 
-@each_dialect
-@given(body=any_json)
-def test_every_string_is_a_line_of_some_segment_unless_it_is_vocabulary(
+@given(dialect=any_dialect, body=any_json)
+def test_every_string_is_part_of_some_segment_unless_it_is_vocabulary_or_media(
     dialect: Dialect, body: Any
 ) -> None:
-    extraction = extract(body, dialect)
-    text = "\n".join(segment.text for segment in extraction.segments)
-    expected = {string for string in strings_of(body) if string} - dialect.vocabulary
-    assert all(string in text for string in expected)
-    scanned = sum(len(s.text.encode()) for s in extraction.segments)
-    joints = sum(s.text.count("\n") for s in extraction.segments)
-    written = sum(string.count("\n") for string in strings_of(body))
-    assert scanned - joints + written == extraction.coverage.scanned
-
-
-@pytest.mark.parametrize("name", DIALECTS)
-def test_a_marker_in_any_place_of_a_rich_body_is_found(name: str) -> None:
-    bodies = list(placements(RICH[name]))
-    assert len(bodies) > 15
-    for body in bodies:
-        for dialect in (DIALECTS[name], UNKNOWN):
-            assert holding(MARKER, body, dialect), body
-
-
-@each_fixture
-def test_a_marker_in_any_place_of_what_an_sdk_sent_is_found(name: str) -> None:
-    call = sdk_call(name)
-    for body in placements(parse(call.body)):
-        assert holding(MARKER, body, dialect_for(call.path)), body
-
-
-@each_fixture
-def test_extraction_leaves_the_body_as_it_is(name: str) -> None:
-    body = parse(sdk_call(name).body)
-    before = copy.deepcopy(body)
-    extract(body, dialect_for(sdk_call(name).path))
-    assert body == before
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("openai_chat", {"": "user", "/messages/0": "system", "/messages/1": "user"}),
-        (
-            "openai_chat_tools",
-            {
-                "": "user",
-                "/messages/0": "system",
-                "/messages/1": "user",
-                "/messages/2": "assistant",
-                "/messages/3": "tool_result",
-                "/tools/0": "tool_definition",
-            },
-        ),
-        ("openai_chat_stream", {"": "user", "/messages/0": "system", "/messages/1": "user"}),
-        ("openai_responses", {"": "user", "/input": "user", "/instructions": "system"}),
-        ("anthropic_messages", {"": "user", "/system": "system", "/messages/0": "user"}),
-        ("openai_chat_image", {"": "user", "/messages/0": "user"}),
-        (
-            "openai_completions",
-            {"": "user", "/model": "user", "/prompt": "user", "/suffix": "user"},
-        ),
-    ],
-)
-def test_what_sdks_send_is_labelled(name: str, expected: dict[str, str]) -> None:
-    call = sdk_call(name)
-    assert labels(parse(call.body), dialect_for(call.path)) == expected
+    segments, coverage, _ = extract(body, dialect)
+    parts = {part for segment in segments for part in segment.parts}
+    unseen = [s for s in strings_of(body) if s and s not in parts and s not in dialect.vocabulary]
+    assert set(unseen) <= MEDIA.keys()
+    assert bool(unseen) <= bool(coverage.exempt.keys() - {"vocabulary"})
 
 
 def test_the_segments_of_a_tool_conversation() -> None:
@@ -302,8 +190,10 @@ def test_anthropic_blocks_have_labels_and_what_is_nested_in_them_stays_with_them
     ]
 
 
-@each_dialect
-@given(parts=st.lists(st.text("abc ", min_size=1), min_size=1))
+@given(
+    dialect=st.sampled_from([CHAT, RESPONSES, ANTHROPIC, UNKNOWN]),
+    parts=st.lists(st.text("abc ", min_size=1), min_size=1),
+)
 def test_text_split_over_the_parts_of_a_message_is_whole_again(
     dialect: Dialect, parts: list[str]
 ) -> None:
@@ -320,14 +210,14 @@ def test_loose_strings_are_one_segment_of_the_users() -> None:
     assert shown({"x": ["a", {"y": "b"}], "z": "c"}, CHAT) == [("user", "", "x\na\ny\nb\nz\nc")]
 
 
-@pytest.mark.parametrize("dialect", KNOWN, ids=[d.name for d in KNOWN])
+@each_chat_dialect
 @pytest.mark.parametrize("near", ["Role", "role ", "rolé", "roles", "ｒole", "ro\u200ble"])
 def test_only_the_exact_word_is_exempt(dialect: Dialect, near: str) -> None:
     assert extract({"role": 1}, dialect).coverage.exempt == {"vocabulary": 4}
     assert shown({near: 1}, dialect) == [("user", "", near)]
 
 
-@pytest.mark.parametrize("dialect", KNOWN, ids=[d.name for d in KNOWN])
+@each_chat_dialect
 def test_a_word_is_exempt_as_a_key_role_or_type_and_never_as_a_text(dialect: Dialect) -> None:
     assert shown({"type": "object", "role": "user"}, dialect) == []
     assert shown({"name": "object"}, dialect) == [("user", "", "object")]
@@ -345,43 +235,44 @@ def test_unknown_json_exempts_nothing() -> None:
 
 
 @each_dialect
-@pytest.mark.parametrize("body", [None, True, 1, 1.5, "", {}, [], [[]], {"": ""}])
-def test_a_body_without_text_has_no_segments(dialect: Dialect, body: Any) -> None:
-    assert extract(body, dialect).segments == ()
-
-
-@each_dialect
-@pytest.mark.parametrize(
-    "wrong", [None, 1, MARKER, [MARKER], {"k": MARKER}, {MARKER: 1}, [[{"role": []}]]]
-)
-def test_members_of_the_wrong_type_are_scanned_all_the_same(dialect: Dialect, wrong: Any) -> None:
-    bodies: list[Any] = [
-        {"messages": wrong, "system": wrong, "input": wrong, "tools": wrong},
-        {"messages": [wrong], "input": [wrong], "tools": [wrong]},
-        {"messages": [{"role": wrong, "content": wrong}], "input": [{"role": wrong}]},
-        {"messages": [{"role": "user", "content": [{"type": wrong, "text": wrong}]}]},
-        wrong,
-    ]
+def test_a_body_without_text_has_no_segments(dialect: Dialect) -> None:
+    bodies: list[Any] = [None, True, 1, 1.5, "", {}, [], [[]], {"": ""}]
     for body in bodies:
-        assert bool(holding(MARKER, body, dialect)) == (MARKER in repr(body))
-        assert extract(body, dialect).coverage.complete
+        assert extract(body, dialect).segments == ()
 
 
 @each_dialect
-@pytest.mark.parametrize("opening", ["[", '{"messages":', '{"content":[{"type":'])
-def test_nesting_at_the_limit_is_read_from_a_deep_stack(dialect: Dialect, opening: str) -> None:
-    depth = MAX_DEPTH // (opening.count("[") + opening.count("{"))
-    closing = "".join({"[": "]", "{": "}"}.get(char, "") for char in reversed(opening))
-    body = parse((opening * depth + '"deep"' + closing * depth).encode())
+def test_members_of_the_wrong_type_are_scanned_all_the_same(dialect: Dialect) -> None:
+    wrongs: list[Any] = [None, 1, MARKER, [MARKER], {"k": MARKER}, {MARKER: 1}, [[{"role": []}]]]
+    for wrong in wrongs:
+        bodies: list[Any] = [
+            dict.fromkeys(("messages", "system", "input", "tools", "prompt", "contents"), wrong),
+            {name: [wrong] for name in ("messages", "input", "tools", "documents", "inputs")},
+            {"messages": [{"role": wrong, "content": wrong}], "input": [{"role": wrong}]},
+            {"messages": [{"role": "user", "content": [{"type": wrong, "text": wrong}]}]},
+            {"messages": [{"content": [{"image_url": wrong, "source": wrong}], "images": [wrong]}]},
+            wrong,
+        ]
+        for body in bodies:
+            assert bool(holding(MARKER, body, dialect)) == (MARKER in repr(body))
+            assert extract(body, dialect).coverage.complete
 
-    def descend(frames: int) -> bool:
-        return descend(frames - 1) if frames else bool(holding("deep", body, dialect))
 
-    assert descend(300)
+@each_dialect
+def test_nesting_at_the_limit_is_read_from_a_deep_stack(dialect: Dialect) -> None:
+    for opening in ("[", '{"messages":', '{"content":[{"type":'):
+        depth = MAX_DEPTH // (opening.count("[") + opening.count("{"))
+        closing = "".join({"[": "]", "{": "}"}.get(char, "") for char in reversed(opening))
+        body = parse((opening * depth + '"deep"' + closing * depth).encode())
+        assert _descend(300, lambda deep=body: bool(holding("deep", deep, dialect)))  # type: ignore[misc]
+
+
+def _descend(frames: int, then: Callable[[], bool]) -> bool:
+    return _descend(frames - 1, then) if frames else then()
 
 
 def test_a_pointer_escapes_its_keys_and_cuts_long_ones_short() -> None:
-    body = {"messages": {"a/b~c": "x", "k" * 1000: "y"}}
+    body = {"messages": {"a/b~c": {"content": "x"}, "k" * 1000: {"content": "y"}}}
     assert [pointer for _, pointer, _ in shown(body, CHAT)][:2] == [
         "/messages/a~1b~0c",
         "/messages/" + "k" * 64 + "…",
@@ -405,7 +296,7 @@ def test_the_largest_accepted_body_is_extracted_in_little_memory(dialect: Dialec
     tracemalloc.start()
     try:
         assert holding("end", body, dialect)
-        assert tracemalloc.get_traced_memory()[1] < 2**20
+        assert tracemalloc.get_traced_memory()[1] < 2**22
     finally:
         tracemalloc.stop()
 

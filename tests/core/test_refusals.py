@@ -67,6 +67,10 @@ def events(stream: bytes) -> list[tuple[str, Any]]:
     return found
 
 
+def can_refuse(dialect: Dialect, *, stream: bool) -> bool:
+    return bool(dialect.refuse_stream if stream else dialect.refuse)
+
+
 def refusal(dialect: Dialect, *, stream: bool) -> Denial:
     return denial(DenyShape.REFUSAL_200, Reason.PROMPT_INJECTION, dialect, stream=stream)
 
@@ -80,6 +84,12 @@ def test_every_denial_is_well_formed_and_names_its_reason(reason: Reason) -> Non
         if answer.headers["content-type"] == "text/event-stream":
             assert stream
             assert events(answer.body)
+        elif answer.headers["content-type"] == "application/x-ndjson":
+            assert stream
+            assert [orjson.loads(line)["done"] for line in answer.body.splitlines()] == [
+                False,
+                True,
+            ]
         else:
             assert answer.headers["content-type"] == "application/json"
             assert isinstance(orjson.loads(answer.body), dict)
@@ -94,7 +104,7 @@ def test_the_status_follows_the_reason_and_only_a_judgement_takes_the_rules_shap
         judged = {
             DenyShape.JSON_403: 403,
             DenyShape.CONTENT_FILTER_400: 400,
-            DenyShape.REFUSAL_200: 200 if dialect in KNOWN else 403,
+            DenyShape.REFUSAL_200: 200 if can_refuse(dialect, stream=stream) else 403,
         }
         assert answer.status == STATUS.get(reason.value, judged[shape])
 
@@ -123,7 +133,7 @@ def test_a_denial_shows_no_score(reason: Reason) -> None:
         body = denial(shape, reason, dialect, stream=stream).body
         assert b"score" not in body
         assert b"threshold" not in body
-        assert not re.search(rb"\d\.\d", body)
+        assert not re.search(rb"\d\.\d", body.replace(b'"jsonrpc":"2.0"', b""))
 
 
 @pytest.mark.parametrize("reason", JUDGED)
@@ -133,6 +143,35 @@ def test_openai_clients_see_a_content_filter(reason: Reason) -> None:
     assert error["code"] == "content_filter"
     assert error["type"] == "invalid_request_error"
     assert error["innererror"]["code"] == reason.value
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [
+        ("anthropic_messages", {"type": "error", "error": {"type": "invalid_request_error"}}),
+        ("gemini", {"error": {"code": 400, "status": "INVALID_ARGUMENT"}}),
+        ("mcp", {"jsonrpc": "2.0", "id": None, "error": {"code": -32600}}),
+        ("tgi", {"error_type": "validation"}),
+        ("bedrock_converse", {}),
+        ("cohere_chat", {}),
+        ("ollama_chat", {}),
+    ],
+)
+def test_other_clients_see_the_error_of_their_own_api(name: str, error: dict[str, Any]) -> None:
+    (dialect,) = (one for one in KNOWN if one.name == name)
+    answer = denial(DenyShape.CONTENT_FILTER_400, Reason.PROMPT_INJECTION, dialect, stream=False)
+    assert answer.status == 400
+    body = orjson.loads(answer.body)
+    inner = body.get("error")
+    message = inner["message"] if isinstance(inner, dict) else inner or body["message"]
+    assert "blocked" in message
+    assert _holds(body, error)
+
+
+def _holds(value: Any, expected: Any) -> bool:
+    if isinstance(expected, dict):
+        return all(_holds(value[name], member) for name, member in expected.items())
+    return bool(value == expected)
 
 
 def test_openai_clients_see_a_server_error_when_it_is_one() -> None:

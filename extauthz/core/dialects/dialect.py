@@ -127,7 +127,7 @@ class Dialect:
         places: what may stand at a path that is no text, or decides about other texts.
         vocabulary: member names, and values of `role` and `type`, that the API itself defines.
             They are constants and not the caller's words, so they are exempt from scanning.
-        model: path of the model's name, where the endpoint does not have it.
+        model: path of the model's name, where the endpoint does not have it; empty if nothing has.
         stream_paths: endings of the endpoints that always stream.
         streams_unless_told: whether a request without `stream` asks for one.
         max_tokens: paths of the most tokens an answer may have.
@@ -166,7 +166,7 @@ class Dialect:
 
     def model_of(self, path: str, body: Tree) -> str:
         """Name of the model that is asked, empty where nothing names one."""
-        named = model_in(self.endpoints, path) or member_at(body, self.model)
+        named = model_in(self.endpoints, path) or (self.model and member_at(body, self.model))
         return named if isinstance(named, str) else ""
 
     def contradicts(self, headers: Mapping[str, str], body: Tree) -> bool:
