@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from extauthz.lint.documents import MAX_BYTES, File, UnreadableError, read
+from extauthz.lint.documents import MAX_BYTES, File, Ignore, UnreadableError, read
 from extauthz.lint.estate import Estate
 from extauthz.lint.report import Finding, Report, as_json, as_sarif, as_text
 from extauthz.lint.rule import Options, Severity
@@ -70,15 +70,16 @@ def lint(files: Sequence[File], given: Options) -> Report:
         documents=len(documents),
         files=len(files),
         skipped=[one for file in files for one in file.skipped],
-        notes=[*_unjudged(estate), *_useless(files)],
     )
-    ignores = {file.name: file for file in files}
+    by_name, used = {file.name: file for file in files}, set[Ignore]()
     for one in sorted(_unique(_find(estate, given)), key=_order):
-        reason = _reason(ignores[one.at.source.file], one)
-        if reason:
-            report.ignored.append(Finding(one.rule, one.at, one.what, reason))
+        ignore = _ignore(by_name[one.at.source.file], one)
+        if ignore:
+            used.add(ignore)
+            report.ignored.append(Finding(one.rule, one.at, one.what, ignore.reason))
         else:
             report.findings.append(one)
+    report.notes = [*_unjudged(estate), *_useless(files, used)]
     return report
 
 
@@ -97,21 +98,21 @@ def _order(one: Finding) -> tuple[str, int, int, int]:
     return one.at.source.file, one.at.line, one.at.column, one.rule.number
 
 
-def _reason(file: File, one: Finding) -> str:
-    """Why a comment on the finding's line or the one above ignores it; empty when none does."""
+def _ignore(file: File, one: Finding) -> Ignore | None:
+    """The comment on the finding's line or the one above that ignores it."""
     near = [
-        ignore.reason
+        ignore
         for ignore in file.ignores
-        if ignore.rule == one.rule.id and one.at.line - ignore.line in {0, 1}
+        if ignore.rule == one.rule.id and one.at.line - ignore.line in {0, 1} and ignore.reason
     ]
-    return next(filter(None, near), "")
+    return near[0] if near else None
 
 
-def _useless(files: Sequence[File]) -> Iterator[str]:
+def _useless(files: Sequence[File], used: set[Ignore]) -> Iterator[str]:
     for file in files:
-        for ignore in file.ignores:
-            if not ignore.reason:
-                yield f"{file.name}:{ignore.line}: ignore {ignore.rule} gives no reason: no effect"
+        for ignore in (one for one in file.ignores if one not in used):
+            why = "nothing is found there" if ignore.reason else "it gives no reason"
+            yield f"{file.name}:{ignore.line}: ignore {ignore.rule} has no effect: {why}"
 
 
 def _unjudged(estate: Estate) -> Iterator[str]:

@@ -70,6 +70,7 @@ class Skipped:
 class Ignore:
     """A comment that switches one rule off for one place, with the reason it gives."""
 
+    file: str
     rule: str
     line: int
     reason: str
@@ -93,7 +94,7 @@ def read(name: str, data: bytes) -> File:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UnreadableError(f"{name}: byte {error.start} is not UTF-8") from None
-    file = File(name, ignores=_ignores(text))
+    file = File(name, ignores=_ignores(name, text))
     for outer in _compose(Source(name), text):
         for here in _unwrapped(outer, text):
             kind, place = _recognised(here)
@@ -210,6 +211,6 @@ def _called(place: Node) -> str:
     return f"{kind} {name}".strip() if kind else "a document of no kind that is known here"
 
 
-def _ignores(text: str) -> list[Ignore]:
+def _ignores(name: str, text: str) -> list[Ignore]:
     found = ((line, _IGNORE.search(words)) for line, words in enumerate(text.splitlines(), 1))
-    return [Ignore(match[1], line, match[2].strip()) for line, match in found if match]
+    return [Ignore(name, match[1], line, match[2].strip()) for line, match in found if match]

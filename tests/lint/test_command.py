@@ -129,12 +129,19 @@ def test_an_ignore_of_another_rule_or_without_a_reason_has_no_effect(
     assert cli.main(["lint", str(ignoring(tmp_path, comment))]) == 1
 
 
-def test_an_ignore_without_a_reason_is_named(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("comment", "why"),
+    [
+        ("# extauthz-lint: ignore L2", "ignore L2 has no effect: it gives no reason"),
+        ("# extauthz-lint: ignore L3 old", "ignore L3 has no effect: nothing is found there"),
+    ],
+)
+def test_an_ignore_without_effect_is_named(
+    comment: str, why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = ignoring(tmp_path, "# extauthz-lint: ignore L2")
+    path = ignoring(tmp_path, comment)
     cli.main(["lint", str(path)])
-    assert f"note: {path}:26: ignore L2 gives no reason: no effect" in capsys.readouterr().out
+    assert f"note: {path}:26: {why}" in capsys.readouterr().out
 
 
 def ignoring(folder: Path, comment: str) -> Path:
