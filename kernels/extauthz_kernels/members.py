@@ -25,7 +25,7 @@ _BRIM = 9_000_000_000_000_000_000
     numba.int64(
         read_only(numba.uint8),
         numba.int64[::1],
-        numba.int64[:, ::1],
+        numba.int32[:, ::1],
         numba.int64[::1],
         numba.int64[::1],
     )
@@ -33,24 +33,24 @@ _BRIM = 9_000_000_000_000_000_000
 def json_members(  # noqa: PLR0915 - one pass, and Numba inlines no closures
     body: NDArray[np.uint8],
     owners: NDArray[np.int64],
-    keys: NDArray[np.int64],
+    keys: NDArray[np.int32],
     digests: NDArray[np.int64],
     facts: NDArray[np.int64],
 ) -> int:
     """Find the keys of every object of a JSON text, or of several texts one after the other.
 
     Two plain keys of one object have the same digest if and, but for chance (2^-62), only if they
-    are equal without regard to the case of ASCII letters. The text must be valid for this to hold;
-    if it is not, nothing is written out of bounds.
+    are equal without regard to the case of ASCII letters. A key is plain without an escape and
+    without a byte above 127. The text must be valid; if it is not, nothing is written out of bounds.
 
     Args:
         body: (bytes,) uint8.
         owners: (d,) int64, scratch; d is above the deepest nesting that `json_shape` measures.
-        keys: (m, 3) int64, overwritten: number of the object, start and end of the key, quotes
-            included. m is at least the members that `json_shape` counts.
+        keys: (m, 4) int32, overwritten: number of the object, start and end of the key with its
+            quotes, 0 if it is plain and 1 if not. A text has no more keys than colons.
         digests: (m,) int64, overwritten: of the object's number and the key.
-        facts: (2,) int64, overwritten: keys that are not plain (an escape, a byte above 127), and
-            integers below -2^63 or above 2^64-1.
+        facts: (2,) int64, overwritten: how many keys are not plain, and how many integers are below
+            -2^63 or above 2^64-1.
 
     Returns:
         Number of keys.
@@ -78,6 +78,8 @@ def json_members(  # noqa: PLR0915 - one pass, and Numba inlines no closures
                 position += 1
             position = min(position + 1, total)
             if owners[depth] > 0 and before in (_OPEN_OBJECT, _COMMA):
+                if count == keys.shape[0]:
+                    return count
                 if not plain:
                     facts[0] += 1
                 digest = 1
@@ -97,6 +99,7 @@ def json_members(  # noqa: PLR0915 - one pass, and Numba inlines no closures
                 keys[count, 0] = owners[depth]
                 keys[count, 1] = start
                 keys[count, 2] = position
+                keys[count, 3] = 0 if plain else 1
                 digests[count] = (digest << 31) | other
                 count += 1
             before = _QUOTE

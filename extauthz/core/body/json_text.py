@@ -4,6 +4,7 @@ from typing import Any, Final
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from extauthz.core.reasons import Failure
 from extauthz_kernels import json_members, json_shape
@@ -69,7 +70,7 @@ def _read(documents: list[bytes], body: bytes) -> list[Json] | Failure:
         values: list[Json] = [orjson.loads(document) for document in documents]
     except orjson.JSONDecodeError as error:
         return _why_not(body, error)
-    return _beyond_syntax(body, depth, members) or values
+    return _beyond_syntax(body, depth) or values
 
 
 def _why_not(body: bytes, error: orjson.JSONDecodeError) -> Failure:
@@ -85,17 +86,30 @@ def _why_not(body: bytes, error: orjson.JSONDecodeError) -> Failure:
     return Failure.BODY_MALFORMED
 
 
-def _beyond_syntax(body: bytes, depth: int, members: int) -> Failure | None:
+def _beyond_syntax(body: bytes, depth: int) -> Failure | None:
     """What a valid JSON text holds that parsers read differently."""
+    most = body.count(b":")
     owners, facts = np.empty(depth + 1, np.int64), np.empty(2, np.int64)
-    keys, digests = np.empty((members, 3), np.int64), np.empty(members, np.int64)
+    keys, digests = np.empty((most, 4), np.int32), np.empty(most, np.int64)
     count = json_members(np.frombuffer(body, np.uint8), owners, keys, digests, facts)
     odd_keys, large_integers = facts
     if large_integers:
         return Failure.BODY_NUMBER_TOO_LARGE
-    if odd_keys:
-        spans = keys[:count].tolist()
-        names = {(owner, fold(orjson.loads(body[start:end]))) for owner, start, end in spans}
-        return Failure.BODY_DUPLICATE_KEY if len(names) < count else None
-    digests = np.sort(digests[:count])
-    return Failure.BODY_DUPLICATE_KEY if (digests[1:] == digests[:-1]).any() else None
+    if _has_twins(digests[:count]) or (odd_keys and _has_twins(_folded(body, keys[:count]))):
+        return Failure.BODY_DUPLICATE_KEY
+    return None
+
+
+def _folded(body: bytes, keys: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Digests, after unescaping and folding, of the keys of objects whose keys are not all plain."""
+    odd = np.isin(keys[:, 0], keys[keys[:, 3] == 1, 0])
+    rows = map(np.ndarray.tolist, keys[odd])
+    return np.fromiter(
+        (hash((owner, fold(orjson.loads(body[start:end])))) for owner, start, end, _ in rows),
+        np.int64,
+    )
+
+
+def _has_twins(digests: NDArray[np.int64]) -> bool:
+    ordered = np.sort(digests)
+    return bool((ordered[1:] == ordered[:-1]).any())

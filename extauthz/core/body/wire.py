@@ -21,6 +21,8 @@ _FREE_BYTES: Final = 64 * 1024
 _VARINT, _FIXED64, _BYTES, _GROUP, _END_GROUP, _FIXED32 = range(6)
 _WIDTH: Final = {_FIXED64: 8, _FIXED32: 4}
 _MAX_VARINT_BYTES: Final = 10
+#: Protobuf's parsers read no deeper.
+_MAX_OPEN_GROUPS: Final = 100
 _MAX_NUMBER: Final = 2**29 - 1
 
 
@@ -51,8 +53,9 @@ class Walk:
         fields: dict[str, list[Tree]] = {}
         for number, value in _fields(data):
             self._spend(1, 0)
-            values = fields.setdefault(str(number), [])
-            values.append(value if isinstance(value, int) else self._readings(value, depth))
+            if value is not None:
+                values = fields.setdefault(str(number), [])
+                values.append(value if isinstance(value, int) else self._readings(value, depth))
         return {**fields}
 
     def _readings(self, data: bytes, depth: int) -> Tree:
@@ -88,33 +91,42 @@ class Walk:
             raise TooComplexError
 
 
-def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Number and value of each field. Raises NoMessageError where the bytes are no message."""
+def _fields(data: bytes) -> Iterator[tuple[int, int | bytes | None]]:
+    """Number and value of each field; None where a group opens, whose fields follow.
+
+    Raises NoMessageError where the bytes are no message.
+    """
     groups: list[int] = []
     at = 0
     while at < len(data):
         tag, at = _varint(data, at)
         number, kind = tag >> 3, tag & 7
-        if not 1 <= number <= _MAX_NUMBER:
+        if not 1 <= number <= _MAX_NUMBER or len(groups) > _MAX_OPEN_GROUPS:
             raise NoMessageError
         if kind == _GROUP:
             groups.append(number)
-        elif kind == _END_GROUP and groups and groups[-1] == number:
-            groups.pop()
-        elif kind == _VARINT:
-            value, at = _varint(data, at)
-            yield number, value
-        elif kind == _BYTES or kind in _WIDTH:
-            size, at = _varint(data, at) if kind == _BYTES else (_WIDTH[kind], at)
-            content = data[at : at + size]
-            at += size
-            if at > len(data):
+            yield number, None
+        elif kind == _END_GROUP:
+            if not groups or groups.pop() != number:
                 raise NoMessageError
-            yield number, content if kind == _BYTES else int.from_bytes(content, "little")
         else:
-            raise NoMessageError
+            value, at = _value(data, at, kind)
+            yield number, value
     if groups:
         raise NoMessageError
+
+
+def _value(data: bytes, at: int, kind: int) -> tuple[int | bytes, int]:
+    """The value at `at`, and where it ends."""
+    if kind == _VARINT:
+        return _varint(data, at)
+    if kind != _BYTES and kind not in _WIDTH:
+        raise NoMessageError
+    size, start = _varint(data, at) if kind == _BYTES else (_WIDTH[kind], at)
+    content, end = data[start : start + size], start + size
+    if end > len(data):
+        raise NoMessageError
+    return content if kind == _BYTES else int.from_bytes(content, "little"), end
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:

@@ -116,6 +116,8 @@ REFUSED: dict[str, tuple[bytes, str, Failure]] = {
         "identity",
         Failure.BODY_TOO_COMPLEX,
     ),
+    "many groups": (frame(b"\x0b\x0c" * 10_001), "identity", Failure.BODY_TOO_COMPLEX),
+    "deep groups": (frame(b"\x0b" * 200 + b"\x0c" * 200), "identity", Failure.GRPC_MALFORMED),
     "many strings": (
         frame(field(7, length_prefixed(*[b""] * 10_001))),
         "identity",
