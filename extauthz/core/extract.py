@@ -60,7 +60,7 @@ def extract(body: Tree, dialect: Dialect, besides: Iterable[str] = ()) -> Extrac
     segment of its own.
     """
     walk = _walked(body, dialect, besides)
-    coverage = Coverage(walk.total, walk.scanned, walk.exempt, walk.opaque)
+    coverage = Coverage(walk.total, walk.scanned, dict(walk.exempt), dict(walk.opaque))
     return Extraction(tuple(walk.segments), coverage, tuple(walk.findings))
 
 

@@ -1,4 +1,7 @@
-"""Amazon Bedrock: Converse, the same for all models, and Invoke with each vendor's own body."""
+"""Amazon Bedrock: Converse, the same for all models, and Invoke with each vendor's own body.
+
+A stream is refused as plain HTTP: Bedrock's event stream is binary, and Envoy answers with text.
+"""
 
 from collections.abc import Mapping
 from typing import Final

@@ -14,6 +14,7 @@ from extauthz.core.dialects.dialect import (
     FREE_FORM,
     PAYLOAD,
     REMOTE,
+    STORED,
     ByMember,
     Dialect,
     Label,
@@ -62,6 +63,7 @@ _PLACES: Final[Mapping[str, Place]] = {
     **under("content/parts/*", _PART),
     **under("systemInstruction/parts/*", _PART),
     **under("system_instruction/parts/*", _PART),
+    "tools/*/fileSearch/fileSearchStoreNames": STORED,
     "labels": FREE_FORM,
 }
 _VOCABULARY: Final = SCHEMA_WORDS | words(

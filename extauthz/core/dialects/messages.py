@@ -27,6 +27,10 @@ PART: Final[Mapping[str, Place]] = {
     "file/file_id": STORED,
     "image_file/file_id": STORED,
     "file_id": STORED,
+    "image_embeds": PAYLOAD,  # vLLM: tensors in place of a picture
+    "image_embeds/*": PAYLOAD,
+    "audio_embeds": PAYLOAD,
+    "audio_embeds/*": PAYLOAD,
 }
 
 #: Members of a request, a message and a part, in every API of this kind.

@@ -5,7 +5,7 @@ from typing import Any, Final
 import orjson
 
 from extauthz.core.call import Provenance
-from extauthz.core.dialects.dialect import FREE_FORM, STORED, Dialect, under, words
+from extauthz.core.dialects.dialect import FREE_FORM, REMOTE, STORED, Dialect, under, words
 from extauthz.core.dialects.messages import CHAT_WORDS, MESSAGE, PART, SCHEMA_WORDS
 from extauthz.core.dialects.server_sent_events import event
 
@@ -63,6 +63,7 @@ OPENAI_CHAT: Final = Dialect(
         **under("messages/*/content/*", PART),
         "messages/*/audio/id": STORED,
         "messages/*/tool_calls/*/function/arguments": FREE_FORM,
+        "data_sources/*/parameters/endpoint": REMOTE,  # Azure
         "documents/*": FREE_FORM,
         "metadata": FREE_FORM,
         "logit_bias": FREE_FORM,
