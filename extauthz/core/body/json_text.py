@@ -1,9 +1,9 @@
 """JSON, read strictly: a value only where every common parser would read the same value."""
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+import msgspec
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from extauthz.core.reasons import Failure
@@ -12,14 +12,16 @@ from extauthz_kernels import json_members, json_shape
 #: What an upstream may be made to build is bounded before we build it. No real request is
 #: deeper than a dozen levels; parsers give up between 200 and 1,024.
 MAX_DEPTH: Final = 64
-#: `[[],[],...]` costs 33 times its size in memory once parsed. A 2 MB agent conversation has
+#: `[[],[],...]` costs 27 times its size in memory once parsed. A 2 MB agent conversation has
 #: some 20,000 members, an embedding of token ids more.
 MAX_MEMBERS: Final = 200_000
+#: A key costs a parser four times what an element does.
+MAX_KEYS: Final = 50_000
 
 _BYTE_ORDER_MARKS: Final = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")
 _LINE_SPACE: Final = b" \t\r"
-#: How orjson says that a number overflows to infinity.
-_OVERFLOW: Final = "number is infinity"
+#: How msgspec says that a number overflows to infinity, or that its digits are too many.
+_OUT_OF_RANGE: Final = ("Number out of range", "Integer value out of range")
 
 Json = dict[str, Any] | list[Any] | str | int | float | bool | None
 
@@ -66,15 +68,20 @@ def _read(documents: list[bytes], body: bytes) -> list[Json] | Failure:
     depth, members = measure(body)
     if depth > MAX_DEPTH or members + len(documents) > MAX_MEMBERS:
         return Failure.BODY_TOO_COMPLEX
+    found = _find_keys(body, depth)
+    if len(found.digests) > MAX_KEYS:
+        return Failure.BODY_TOO_COMPLEX
     try:
-        values: list[Json] = [orjson.loads(document) for document in documents]
-    except orjson.JSONDecodeError as error:
-        return _why_not(body, error)
-    return _beyond_syntax(body, depth) or values
+        values: list[Json] = [msgspec.json.decode(document) for document in documents]
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return _why_not(body, str(error))
+    if found.large_integers:
+        return Failure.BODY_NUMBER_TOO_LARGE
+    return Failure.BODY_DUPLICATE_KEY if _has_duplicates(body, found) else values
 
 
-def _why_not(body: bytes, error: orjson.JSONDecodeError) -> Failure:
-    if error.msg.startswith(_OVERFLOW):
+def _why_not(body: bytes, error: str) -> Failure:
+    if error.startswith(_OUT_OF_RANGE):
         return Failure.BODY_NUMBER_TOO_LARGE
     # The first character of JSON is ASCII: a NUL in or behind it is UTF-16 or UTF-32 (RFC 4627).
     if 0 in body[:2]:
@@ -86,18 +93,27 @@ def _why_not(body: bytes, error: orjson.JSONDecodeError) -> Failure:
     return Failure.BODY_MALFORMED
 
 
-def _beyond_syntax(body: bytes, depth: int) -> Failure | None:
-    """What a valid JSON text holds that parsers read differently."""
-    most = body.count(b":")
+class _Found(NamedTuple):
+    """What `json_members` finds. Of more than MAX_KEYS keys only the first ones."""
+
+    keys: NDArray[np.int32]
+    digests: NDArray[np.int64]
+    odd_keys: int
+    large_integers: int
+
+
+def _find_keys(body: bytes, depth: int) -> _Found:
+    most = min(body.count(b":"), MAX_KEYS + 1)
     owners, facts = np.empty(depth + 1, np.int64), np.empty(2, np.int64)
     keys, digests = np.empty((most, 4), np.int32), np.empty(most, np.int64)
     count = json_members(np.frombuffer(body, np.uint8), owners, keys, digests, facts)
-    odd_keys, large_integers = facts
-    if large_integers:
-        return Failure.BODY_NUMBER_TOO_LARGE
-    if _has_twins(digests[:count]) or (odd_keys and _has_twins(_folded(body, keys[:count]))):
-        return Failure.BODY_DUPLICATE_KEY
-    return None
+    return _Found(keys[:count], digests[:count], int(facts[0]), int(facts[1]))
+
+
+def _has_duplicates(body: bytes, found: _Found) -> bool:
+    if _has_twins(found.digests):
+        return True
+    return found.odd_keys > 0 and _has_twins(_folded(body, found.keys))
 
 
 def _folded(body: bytes, keys: NDArray[np.int32]) -> NDArray[np.int64]:
@@ -105,7 +121,10 @@ def _folded(body: bytes, keys: NDArray[np.int32]) -> NDArray[np.int64]:
     odd = np.isin(keys[:, 0], keys[keys[:, 3] == 1, 0])
     rows = map(np.ndarray.tolist, keys[odd])
     return np.fromiter(
-        (hash((owner, fold(orjson.loads(body[start:end])))) for owner, start, end, _ in rows),
+        (
+            hash((owner, fold(msgspec.json.decode(body[start:end]))))
+            for owner, start, end, _ in rows
+        ),
         np.int64,
     )
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extauthz.core.body import MAX_DEPTH, MAX_MEMBERS, parse
-from extauthz.core.body.json_text import fold, parse_lines
+from extauthz.core.body.json_text import MAX_KEYS, fold, parse_lines
 from extauthz.core.reasons import Failure
 
 TEXT = '{"messages":[{"role":"user","content":"é"}]}'
@@ -105,6 +105,8 @@ FAILED = {
         "100,000 open objects": b'{"a":' * 100_000,
         "many empty arrays": b"[" + b"[]," * MAX_MEMBERS + b"[]]",
         "many numbers": b"[" + b"1," * MAX_MEMBERS + b"1]",
+        "many keys": b"{" + b",".join(b'"%d":1' % n for n in range(MAX_KEYS + 1)) + b"}",
+        "many keys in many objects": b"[" + b'{"a":1},' * MAX_KEYS + b'{"a":1}]',
     },
 }
 READ: dict[str, tuple[bytes, Any]] = {
@@ -114,6 +116,8 @@ READ: dict[str, tuple[bytes, Any]] = {
     "1e308": (b"[1e308]", [1e308]),
     "64 arrays": (b"[" * MAX_DEPTH + b"]" * MAX_DEPTH, None),
     "brackets in a string": (b'"' + b"[" * 1000 + b'"', "[" * 1000),
+    "many keys": (b"[" + b'{"a":1},' * (MAX_KEYS - 1) + b'{"a":1}]', [{"a": 1}] * MAX_KEYS),
+    "colons in strings": (b'"' + b":" * MAX_MEMBERS + b'"', ":" * MAX_MEMBERS),
     "a BOM in a string": ('"\ufeffa"'.encode(), "\ufeffa"),
     "a surrogate pair": (b'"\\ud83d\\ude00"', "\U0001f600"),
     "an escaped NUL": (b'"\\u0000"', "\0"),
