@@ -84,9 +84,10 @@ async def explain(call: Call, policy: Policy, model: Path) -> Trace:
 
 def _texts(outcome: Outcome) -> tuple[str, ...]:
     """The texts that were scored, in the order of the scores."""
-    if not outcome.signals.scored:
+    path = canonical_path(outcome.call.path)
+    if isinstance(path, Failure) or not outcome.signals.scored:
         return ()
-    reading = read(outcome.call, outcome.signals.dialect, outcome.rule)
+    reading = read(outcome.call, path, outcome.signals.dialect, outcome.rule)
     return () if isinstance(reading, Failure) else tuple(look.text for look in reading.looks)
 
 

@@ -7,13 +7,13 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from extauthz.core import receipts
 from extauthz.core.call import Call
 from extauthz.core.cancellation import Cancellation
-from extauthz.core.decision import Decision, Scored, Signals, decide
+from extauthz.core.decision import Decision, Scored, Signals, certain_denial, decide
 from extauthz.core.dialects import Dialect, dialect_for
 from extauthz.core.identity import identified, identify
 from extauthz.core.path import canonical_path
@@ -155,18 +155,27 @@ class Authorizer:
     ) -> Signals:
         """The facts about the text of a request."""
         dialect = dialect_for(path)
-        reading = await self._read(call, dialect, rule, deadline, cancellation)
+        reading = await self._read(call, path, dialect, rule, deadline, cancellation)
         if isinstance(reading, Failure):
             return Signals(failure=reading, dialect=dialect)
+        facts = Signals(
+            coverage=reading.coverage,
+            dialect=dialect,
+            stream=reading.stream,
+            findings=reading.findings,
+        )
+        if rule.detect.prompt_injection is None or certain_denial(rule, facts):
+            return facts  # the classifier is not asked when its answer would change nothing
         texts = [look.text for look in reading.looks]
         scores = await self._scorer.score(texts, rule.limits.tokens, deadline, cancellation)
-        failure = scores if isinstance(scores, Failure) else None
-        scored = () if isinstance(scores, Failure) else self._compared(rule, reading, scores)
-        return Signals(failure, scored, reading.coverage, dialect, reading.stream, reading.findings)
+        if isinstance(scores, Failure):
+            return replace(facts, failure=scores)
+        return replace(facts, scored=self._compared(rule, reading, scores))
 
     async def _read(
         self,
         call: Call,
+        path: str,
         dialect: Dialect,
         rule: Rule,
         deadline: float,
@@ -174,14 +183,14 @@ class Authorizer:
     ) -> Reading | Failure:
         """The texts of a body; large ones are read on a thread, a few at a time."""
         if len(call.body) <= _INLINE_BYTES:
-            return read(call, dialect, rule)
+            return read(call, path, dialect, rule)
         if self._reading_bytes + len(call.body) > _MAX_READING_BYTES:
             return Failure.OVERLOADED
         self._reading_bytes += len(call.body)
         try:
             async with asyncio.timeout_at(deadline):
                 reading: Reading | Failure = await asyncio.get_running_loop().run_in_executor(
-                    self._readers, _read_if_wanted, call, dialect, rule, cancellation
+                    self._readers, _read_if_wanted, call, path, dialect, rule, cancellation
                 )
                 return reading
         except TimeoutError:
@@ -260,9 +269,9 @@ def _sha256(body: bytes) -> bytes:
 
 
 def _read_if_wanted(
-    call: Call, dialect: Dialect, rule: Rule, cancellation: Cancellation
+    call: Call, path: str, dialect: Dialect, rule: Rule, cancellation: Cancellation
 ) -> Reading | Failure:
-    return Failure.CANCELLED if cancellation.cancelled else read(call, dialect, rule)
+    return Failure.CANCELLED if cancellation.cancelled else read(call, path, dialect, rule)
 
 
 def _report(consequence: str, bug: Exception) -> None:

@@ -264,7 +264,7 @@ async def test_what_we_could_not_judge_goes_by_on_failure(
     [
         ({"body": b"{"}, "body_malformed"),
         ({"headers": {"x-envoy-auth-partial-body": "true"}}, "body_truncated"),
-        ({"headers": {"content-encoding": "gzip"}}, "encoding_unsupported"),
+        ({"headers": {"content-encoding": "compress"}}, "encoding_unsupported"),
         ({"path": "/v1/%2e%2e/chat/completions"}, "path_ambiguous"),
     ],
 )

@@ -118,7 +118,7 @@ def decide(rule: Rule, signals: Signals, headers: Mapping[str, str]) -> Decision
 
 def _judge(rule: Rule, signals: Signals) -> tuple[Verdict, Reason]:
     """What is certain comes first, so that an overload never lets through what it would deny."""
-    if reason := _certain(rule, signals):
+    if reason := certain_denial(rule, signals):
         return Verdict.DENY, reason
     if signals.failure is not None:
         return Verdict(rule.on_failure.value), Reason(signals.failure.value)
@@ -128,7 +128,7 @@ def _judge(rule: Rule, signals: Signals) -> tuple[Verdict, Reason]:
     return (Verdict.ALLOW, Reason.CLEAN) if passed else (Verdict.DENY, Reason.PROMPT_INJECTION)
 
 
-def _certain(rule: Rule, signals: Signals) -> Reason | None:
+def certain_denial(rule: Rule, signals: Signals) -> Reason | None:
     """Why a call is denied whatever its text scores, if it is."""
     failure = signals.failure
     if failure and (failure not in SERVER_FAILURES or rule.action is Action.DENY):
