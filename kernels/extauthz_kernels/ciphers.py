@@ -15,6 +15,8 @@ _MOST_LOST = -10
 _LOST = 24
 #: Half bits from which on a word reads well as it stands.
 _READABLE = 6
+#: Longer words are hardly any.
+_LONG = 24
 #: Words up to this length say little: they belong to the run beside which they stand.
 _SHORT = 3
 
@@ -22,7 +24,8 @@ _SHORT = 3
 @kernel(numba.boolean(numba.int32[:, ::1], numba.int64))
 def _belongs(words: NDArray[np.int32], word: int) -> bool:
     """Whether a word beside a run says nothing against being part of it."""
-    return bool(words[word, 2] < _READABLE or words[word, 1] - words[word, 0] <= _SHORT)
+    length = words[word, 1] - words[word, 0]
+    return bool(words[word, 2] < 2 * length or length <= _SHORT)
 
 
 @kernel(
@@ -44,7 +47,7 @@ def cipher_runs(
     """Find runs of words that read clearly better undone by one of some ciphers than as they stand.
 
     Each word counts for a cipher by the half bits by which it reads better, but never more than by
-    how well it reads; a running sum per cipher that never falls below zero finds the runs.
+    how much better it reads than another language, which has half a bit less a letter; a running sum per cipher that never falls below zero finds the runs.
 
     Args:
         points: (n,) uint32.
@@ -54,7 +57,8 @@ def cipher_runs(
         pairs: (27, 27) int8, half bits for a letter after a letter.
         enough: (k,) int64, half bits from which on a run is no coincidence.
         words: (n // 2 + 1, 3) int32: scratch.
-        sums: (k, 4) int32: scratch.
+        sums: (k, 4) int32: scratch. Afterwards sums[0, 0] is the number of long words that do not read
+            well as they stand, which may be an encoding under a cipher.
         runs: (n // 2 + 1, 4) int32, overwritten: first word's start, last word's end, cipher and
             half bits of each, in order and apart from one another.
 
@@ -65,6 +69,8 @@ def cipher_runs(
     ciphers = letters.shape[0]
     sums[:] = 0
     count = 0
+    unreadable = 0
+    active = 0
     word = 0
     at = 0
     while True:
@@ -74,24 +80,41 @@ def cipher_runs(
         as_is = 0
         before = 0
         odd = False
-        lettered = False
+        count_letters = 0
+        symbols = 0
         while at < total and not (points[at] == 32 or 9 <= points[at] <= 13):
             point = points[at]
             letter = letters[0, point] if point < 128 else 0
-            odd |= point < 128 and letter == 0 and letters[1, point] > 0
             as_is += pairs[before, letter]
-            lettered |= letter > 0
+            if letter > 0:
+                # A digit between letters, or three behind two, is how nobody writes a name.
+                odd |= symbols > 0 and count_letters > 0
+                count_letters += 1
+                symbols = 0
+            elif point < 128 and letters[1, point] > 0:
+                symbols += 1
+            else:
+                symbols = 0
             before = letter
             at += 1
+        odd |= symbols >= 3 and count_letters >= 2
         as_is += pairs[before, 0]
         last = at == start
         if not last:
             words[word, 0] = start
             words[word, 1] = at
             words[word, 2] = as_is
+            word += 1
+            if at - start >= _LONG and 4 * as_is < at - start:
+                unreadable += 1
+            if active == 0 and as_is >= 2 * (at - start):
+                continue
+        active = 0
         for cipher in range(1, ciphers):
             backwards = kinds[cipher] & BACKWARDS
-            wanted = (as_is < _READABLE and lettered) or kinds[cipher] & ALWAYS
+            wanted = (as_is < _READABLE and count_letters > 0) or (
+                as_is < 2 * (at - start) and kinds[cipher] & ALWAYS
+            )
             gain = -as_is - 1
             if kinds[cipher] & SYMBOLS:
                 wanted = odd
@@ -105,15 +128,15 @@ def cipher_runs(
                     reads += pairs[letter, before] if backwards else pairs[before, letter]
                     before = letter
                 reads += pairs[0, before] if backwards else pairs[before, 0]
-                gain = min(reads - as_is, reads) - 1
+                gain = min(reads - as_is, reads - (at - start)) - 1
             gain = -sums[cipher, 0] if last else max(gain, _MOST_LOST)
             sum_ = sums[cipher, 0]
             if sum_ == 0 and gain > 0:
-                sums[cipher, 2] = word
+                sums[cipher, 2] = word - 1
             sum_ += gain
             if sum_ > sums[cipher, 1]:
                 sums[cipher, 1] = sum_
-                sums[cipher, 3] = word
+                sums[cipher, 3] = word - 1
             if sum_ <= 0 or sum_ < sums[cipher, 1] - _LOST:
                 if sums[cipher, 1] >= enough[cipher]:
                     # Of runs that overlap the likelier one stays.
@@ -130,9 +153,10 @@ def cipher_runs(
                 sum_ = 0
                 sums[cipher, 1] = 0
             sums[cipher, 0] = sum_
+            active += 1 if sum_ > 0 else 0
         if last:
             break
-        word += 1
+    sums[0, 0] = unreadable
     for run in range(count):
         least = runs[run - 1, 1] + 1 if run > 0 else 0
         most = runs[run + 1, 0] - 1 if run + 1 < count else word - 1

@@ -42,7 +42,7 @@ def _hash(points: NDArray[np.uint32], start: int, end: int) -> int:
     code = np.uint64(HASH_START)
     for at in range(start, end):
         code = (code ^ np.uint64(points[at])) * np.uint64(HASH_FACTOR)
-    return code
+    return code  # type: ignore[return-value]  # Numba makes an int of it
 
 
 @kernel(numba.int64(read_only(numba.uint64), numba.uint64))
@@ -59,8 +59,8 @@ def _find(hashes: NDArray[np.uint64], code: int) -> int:
 
 
 @kernel(numba.int64(_POINTS, numba.int64, numba.boolean, numba.int64[::1]))
-def _octet(points: NDArray[np.uint32], at: int, alone: bool, found: NDArray[np.int64]) -> int:  # noqa: FBT001
-    """The octet written at `at` as %69, \\x69, \\151 or =69, -1 if there is none.
+def _octet(points: NDArray[np.uint32], at: int, alone: bool, found: NDArray[np.int64]) -> int:
+    r"""The octet written at `at` as %69, \x69, \151 or =69, -1 if there is none.
 
     `found[0]` becomes where it ends. An equals sign is an escape beside another one, or between
     letters, for one of them: a=10 and ?id=41 are none.
@@ -81,7 +81,9 @@ def _octet(points: NDArray[np.uint32], at: int, alone: bool, found: NDArray[np.i
         value = _number(points, at + 1, 2, 16)
         if not alone:
             return value
-        beside = at + 5 < total and points[at + 3] == _EQUALS and _number(points, at + 4, 2, 16) >= 0
+        beside = (
+            at + 5 < total and points[at + 3] == _EQUALS and _number(points, at + 4, 2, 16) >= 0
+        )
         within = at > 0 and at + 3 < total and letter_index(points[at - 1]) > 0
         within = within and letter_index(points[at + 3]) > 0 and letter_index(value) > 0
         return value if value >= 0 and (beside or within) else -1
@@ -102,7 +104,7 @@ def unescape(
     found: NDArray[np.int64],
     plain: NDArray[np.uint32],
 ) -> int:
-    """Replace escapes by what they stand for, once: %69, \\x69, \\151, =69, \\u0069, \\n, &#105;, &amp;.
+    r"""Replace escapes by what they stand for, once: %69, \x69, \151, =69, \u0069, \n, &#105;, &amp;.
 
     Octets must be strict UTF-8 together; those that are not, and controls, stay as they are.
 
@@ -137,7 +139,7 @@ def unescape(
                 elif value >= 0x80:
                     value = -1
                 for _ in range(more):
-                    octet = _octet(points, end, False, found)  # noqa: FBT003
+                    octet = _octet(points, end, False, found)
                     if value < 0 or octet < 0x80 or octet >= 0xC0:
                         value = -1
                         break
@@ -178,9 +180,9 @@ def unescape(
         elif value < 0 and point == _AMPERSAND and at + 2 < total:
             stop = at + 1
             while stop < min(total, at + _MAX_NAME) and points[stop] != _SEMICOLON:
-                if letter_index(points[stop]) == 0 and points[stop] != _HASH:
-                    if not 0x30 <= points[stop] <= 0x39:
-                        break
+                digit = 0x30 <= points[stop] <= 0x39
+                if letter_index(points[stop]) == 0 and points[stop] != _HASH and not digit:
+                    break
                 stop += 1
             closed = stop < total and points[stop] == _SEMICOLON
             end = stop + 1 if closed else stop

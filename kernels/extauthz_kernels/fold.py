@@ -352,3 +352,29 @@ def turn_words(
             turned[position] = points[position]
             position += 1
     return runs
+
+
+@kernel(numba.int64(_POINTS, _KINDS))
+def longest_spelling(points: NDArray[np.uint32], kinds: NDArray[np.uint8]) -> int:
+    """Longest run of words of one letter or digit each, however they are separated.
+
+    Args:
+        points: (n,) uint32.
+        kinds: (m,) uint8, bits of each code point.
+
+    Returns:
+        How many there are; text with fewer than a spelled word needs has nothing to join.
+    """
+    longest = 0
+    singles = 0
+    length = 0
+    for at in range(points.shape[0]):
+        if _is(points, kinds, at, ALNUM):
+            length += 1
+            singles = 0 if length > 1 else singles
+        else:
+            if length == 1:
+                singles += 1
+                longest = max(longest, singles)
+            length = 0
+    return max(longest, singles + 1 if length == 1 else 0)

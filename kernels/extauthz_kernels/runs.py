@@ -18,6 +18,8 @@ _MIN_LINE = 16
 #: Between two codes stand at most so many separators ("0x69,  0x67").
 _MAX_GAP = 4
 _REJECTED = -1
+#: Half bits from which on a run up to so long is a word, and is not tried.
+_READABLE, _LONG = 8, 24
 
 _POINTS = read_only(numba.uint32)
 _TABLE = read_only(numba.uint8)
@@ -199,9 +201,14 @@ def decode_groups(
         end = position
         digits = 0
         line = 0
+        reads = 0
+        before = 0
         wrapped = False
         while end < total:
             if points[end] < 128 and values[points[end]] < base:
+                letter = letter_index(points[end])
+                reads += pairs[before, letter]
+                before = letter
                 digits += 1
                 line += 1
                 end += 1
@@ -217,18 +224,11 @@ def decode_groups(
             line = 0
             wrapped = True
         written = 0
-        if digits >= shortest:
+        reads = max(0, reads + pairs[before, 0])
+        if digits >= shortest and (reads < _READABLE or digits > _LONG):
             found = _utf8(octets, _digits(points, values, position, end, shape, octets), scratch)
-            if found > 0:
-                reads = 0
-                before = 0
-                for at in range(position, end):
-                    letter = letter_index(points[at])
-                    reads += pairs[before, letter]
-                    before = letter
-                reads += pairs[before, 0]
-                if evidence(scratch, found, pairs, weights) - max(0, reads) >= enough:
-                    written = found
+            if found > 0 and evidence(scratch, found, pairs, weights) - reads >= enough:
+                written = found
         if written > 0:
             if replaced_until == position - 1 and points[position - 1] == 0x0A:
                 count -= 1  # the line break was only wrapping
@@ -337,3 +337,50 @@ def decode_codes(
             count += 1
             position += 1
     return count
+
+
+@kernel(numba.void(_POINTS, numba.int64[::1]))
+def survey(points: NDArray[np.uint32], longest: NDArray[np.int64]) -> None:
+    """Measure what a text may be encoded in, so that nothing else is looked for.
+
+    Args:
+        points: (n,) uint32.
+        longest: (5,) int64, overwritten: longest runs of binary, hexadecimal and base32 digits (upper
+            case or with a digit), of two- or three-digit codes, and of words of dots and dashes.
+    """
+    longest[:] = 0
+    binary = hexadecimal = base32 = code = codes = sign = signs = 0
+    lower = digit = False
+    for at in range(points.shape[0] + 1):
+        point = int(points[at]) if at < points.shape[0] else 32
+        is_digit = 0x30 <= point <= 0x39
+        letter = letter_index(point)
+        binary = binary + 1 if point in (0x30, 0x31) else 0
+        hexadecimal = hexadecimal + 1 if is_digit or 1 <= letter <= 6 else 0
+        if letter > 0 or 0x32 <= point <= 0x37:
+            lower |= point >= 0x61
+            digit |= is_digit
+            base32 += 1
+        else:
+            if digit or not lower:
+                longest[2] = max(longest[2], base32)
+            base32 = 0
+            lower = digit = False
+        if letter > 0 or is_digit:
+            code += 1
+            if letter > 6 and letter != 24:  # x, of 0x69
+                code = 100
+        elif code > 0:
+            codes = codes + 1 if 2 <= code <= 4 else 0
+            longest[3] = max(longest[3], codes)
+            code = 0
+        if point in (0x2D, 0x2E):
+            sign += 1
+        elif letter > 0 or is_digit:
+            sign = signs = 0
+        elif sign > 0:
+            signs += 1
+            longest[4] = max(longest[4], signs)
+            sign = 0
+        longest[0] = max(longest[0], binary)
+        longest[1] = max(longest[1], hexadecimal)

@@ -8,9 +8,21 @@ from typing import Final
 from extauthz.core import policy
 from extauthz.core.views.decoded import decode
 from extauthz.core.views.excerpts import excerpt
+from extauthz.core.views.hidden import CHANNELS, hidden_channels
+from extauthz.core.views.joined import joined
 from extauthz.core.views.normalised import grows_beyond_measure, normalise
 
-__all__ = ["DECODED", "NORMALISED", "RAW", "grows_beyond_measure", "normalise", "views"]
+__all__ = [
+    "CHANNELS",
+    "DECODED",
+    "NORMALISED",
+    "RAW",
+    "grows_beyond_measure",
+    "hidden_channels",
+    "joined",
+    "normalise",
+    "views",
+]
 
 RAW: Final = "raw"
 NORMALISED: Final = "normalised"

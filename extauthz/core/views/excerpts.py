@@ -30,25 +30,31 @@ _CURSIVE: Final = (
 
 def _kinds() -> NDArray[np.uint8]:
     table = np.zeros(0xE01F0, np.uint8)
-    for point, char in enumerate(map(chr, range(ASSIGNED))):
-        body = char.isalnum() or unicodedata.category(char)[0] == "M"
-        table[point] = words.BODY * body
     for first, last in _CURSIVE:
         table[first:last] |= words.CURSIVE
-    for point in range(len(table)):
-        char = chr(point)
-        if unicodedata.category(char) == "Cf" or unicodedata.name(char, "").startswith("VARIATION"):
+    for point, char in enumerate(map(chr, range(len(table)))):
+        category = unicodedata.category(char)
+        selector = unicodedata.name(char, "").startswith(("VARIATION SEL", "MONGOLIAN FREE VAR"))
+        if category == "Cf" or selector or point == 0x034F:
             table[point] = words.INVISIBLE
-    table[[0x034F, 0x180B, 0x180C, 0x180D, 0x180F]] = words.INVISIBLE
+        elif category[0] == "M":
+            # A reader of the script needs no marks, and NFKC writes them in another order.
+            table[point] |= words.INVISIBLE if table[point] else words.BODY
+        elif char.isalnum():
+            table[point] |= words.BODY
     return table
 
 
 def _plain() -> NDArray[np.uint32]:
-    """Digits that are raised, circled or of full width as the digit that they are."""
+    """What is the same to a reader: raised and circled digits, and letters with marks of a script."""
     table = np.arange(0x10000, dtype=np.uint32)
     for point, char in enumerate(map(chr, range(len(table)))):
-        if char.isdigit() and (digit := unicodedata.normalize("NFKC", char)) in "0123456789":
-            table[point] = ord(digit)
+        shown = unicodedata.normalize("NFKD", char)
+        if char.isdigit() and shown in "0123456789":
+            table[point] = ord(shown)
+        elif _KINDS[point] & words.CURSIVE and len(shown) > 1:
+            bases = [part for part in shown if not unicodedata.category(part).startswith("M")]
+            table[point] = ord(bases[0]) if len(bases) == 1 else point
     return table
 
 

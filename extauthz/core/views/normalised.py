@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from extauthz.core.views.hidden import plain_flags
 from extauthz.core.views.letters import FLAGS, HIDDEN, LATIN, LETTER_SIGNS, LOOKALIKES, UPRIGHT
 from extauthz.core.views.pairs import PAIRS
 from extauthz.core.views.points import ASSIGNED, points_of, text_of
@@ -17,6 +18,7 @@ from extauthz_kernels import (
     fold_words,
     join_spelled,
     join_symbols,
+    longest_spelling,
     map_points,
     turn_words,
 )
@@ -146,7 +148,7 @@ def normalise(text: str) -> str:
 
 def _show_hidden(text: str) -> str:
     """Hidden characters shown or dropped, upside-down text turned, and short runs of marks."""
-    points = points_of(text)
+    points = points_of(plain_flags(text))
     kept = np.empty_like(points)
     shown = kept[: map_points(points, _REVEALED, kept)]
     turned = np.empty_like(shown)
@@ -160,6 +162,8 @@ def _show_hidden(text: str) -> str:
 def _join(text: str) -> str:
     """Words spelled with white space or symbols between their letters, in one piece."""
     points = points_of(text)
+    if longest_spelling(points, _KINDS) < _MIN_SPELLED:
+        return text
     joined, again = np.empty_like(points), np.empty_like(points)
     spelled = join_spelled(points, _KINDS, _MIN_SPELLED, joined)
     count = join_symbols(joined[:spelled], _KINDS, PAIRS, _MIN_SPELLED, _MIN_READABLE, again)

@@ -8,8 +8,8 @@ both as a whole and word by word.
 from collections.abc import Callable
 from typing import Final
 
-from extauthz.core.views.decoded.ciphers import decipher, unreadable
-from extauthz.core.views.decoded.codes import decode_numbers, spell_out
+from extauthz.core.views.decoded.ciphers import decipher
+from extauthz.core.views.decoded.codes import decode_numbers, unpacked
 from extauthz.core.views.decoded.escapes import unescaped
 from extauthz.core.views.excerpts import excerpt
 from extauthz.core.views.hidden import hidden_channels, revealed
@@ -41,17 +41,17 @@ def decode(text: str, plain: str) -> str:
 
 def _peel(text: str) -> str:
     """One layer less, whichever encodings it is made of."""
-    peeled = spell_out(decode_numbers(unescaped(text)))
-    deciphered = decipher(peeled)
-    if deciphered == text and unreadable(text):
+    peeled = unpacked(decode_numbers(unescaped(text)))
+    deciphered, unreadable = decipher(peeled)
+    if unreadable and deciphered == text:
         return _peel_twisted(text)
     return deciphered
 
 
 def _peel_twisted(text: str) -> str:
-    """`text`, and below it what can be decoded once every letter is turned or all is read backwards.
+    r"""`text`, and below it what can be decoded once every letter is turned or all is read backwards.
 
-    A cipher over an encoding ("\\h0069" is ROT13 of "\\u0069") leaves no letters to judge it by.
+    A cipher over an encoding ("\h0069" is ROT13 of "\u0069") leaves no letters to judge it by.
     """
     found = text
     for twist in _TWISTS:

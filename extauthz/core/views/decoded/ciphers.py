@@ -12,22 +12,20 @@ from extauthz.core.views.points import points_of
 from extauthz_kernels import cipher_runs, ciphers
 
 _LOWER: Final = string.ascii_lowercase
-#: So much text without a word in it may be an encoding under a cipher.
-_MIN_UNREADABLE: Final = 24
 
 
 def _shifted(steps: int) -> str:
     return _LOWER[steps:] + _LOWER[:steps]
 
 
-def _of_letters(replaced: str) -> dict[int, str]:
+def _of_letters(replaced: str) -> dict[int, int]:
     return str.maketrans(_LOWER + _LOWER.upper(), replaced + replaced.upper())
 
 
 _LEET: Final = str.maketrans("0134578@$!|29", "oieastbasilzg")
 _ATBASH: Final = _of_letters(_LOWER[::-1])
 _ROT13: Final = _of_letters(_shifted(13))
-_ROT47: Final = {point: chr(33 + (point - 33 + 47) % 94) for point in range(33, 127)}
+_ROT47: Final = {point: 33 + (point - 33 + 47) % 94 for point in range(33, 127)}
 
 
 def _backwards(run: str) -> str:
@@ -35,27 +33,27 @@ def _backwards(run: str) -> str:
     return f"{run[::-1]}\n{' '.join(word[::-1] for word in run.split(' '))}"
 
 
-def _mapped_backwards(table: Mapping[int, str]) -> Callable[[str], str]:
+def _mapped_backwards(table: Mapping[int, int]) -> Callable[[str], str]:
     return lambda run: run[::-1].translate(table)
 
 
-def _mapped(table: Mapping[int, str]) -> Callable[[str], str]:
+def _mapped(table: Mapping[int, int]) -> Callable[[str], str]:
     return lambda run: run.translate(table)
 
 
 #: Each cipher's letters, the bits of its kind, the half bits from which on a run of words is no
 #: coincidence, and how a run is undone. The first is leet, as the kernel expects. Of the shifts
 #: only ROT13 is common; the more ways there are to read a text, the more must speak for one.
-_CIPHERS: Final[tuple[tuple[Mapping[int, str], int, int, Callable[[str], str]], ...]] = (
+_CIPHERS: Final[tuple[tuple[Mapping[int, int], int, int, Callable[[str], str]], ...]] = (
     (_LEET, ciphers.SYMBOLS, 12, _mapped(_LEET)),
-    ({}, ciphers.BACKWARDS | ciphers.ALWAYS, 16, _backwards),
-    (_ATBASH, 0, 16, _mapped(_ATBASH)),
-    (_ROT47, ciphers.ALWAYS, 20, _mapped(_ROT47)),
+    ({}, ciphers.BACKWARDS | ciphers.ALWAYS, 24, _backwards),
+    (_ATBASH, 0, 24, _mapped(_ATBASH)),
+    (_ROT47, ciphers.ALWAYS, 30, _mapped(_ROT47)),
     *(
-        (table, 0, 16 if steps == 13 else 26, _mapped(table))
+        (table, 0, 20 if steps == 13 else 34, _mapped(table))
         for steps, table in ((steps, _of_letters(_shifted(steps))) for steps in range(1, 26))
     ),
-    *((table, ciphers.BACKWARDS, 26, _mapped_backwards(table)) for table in (_ROT13, _ATBASH)),
+    *((table, ciphers.BACKWARDS, 34, _mapped_backwards(table)) for table in (_ROT13, _ATBASH)),
 )
 
 
@@ -71,22 +69,18 @@ _KINDS: Final = np.array([0, *(kind for _, kind, _, _ in _CIPHERS)], np.uint8)
 _ENOUGH: Final = np.array([0, *(enough for _, _, enough, _ in _CIPHERS)], np.int64)
 
 
-def decipher(text: str) -> str:
-    """`text` with runs of words that read clearly better undone by a cipher undone."""
+def decipher(text: str) -> tuple[str, bool]:
+    """`text` with runs of words that read clearly better undone by a cipher undone.
+
+    And whether there are long words that may be an encoding under a cipher.
+    """
     n = len(text)
     runs, words = np.empty((n // 2 + 1, 4), np.int32), np.empty((n // 2 + 1, 3), np.int32)
-    sums = np.zeros((len(_KINDS), 4), np.int32)
+    sums = np.empty((len(_KINDS), 4), np.int32)
     count = cipher_runs(points_of(text), _LETTERS, _KINDS, PAIRS, _ENOUGH, words, sums, runs)
-    if not count:
-        return text
-    pieces = []
+    pieces: list[str] = []
     at = 0
     for start, end, cipher, _ in runs[:count].tolist():
         pieces += text[at:start], _CIPHERS[cipher - 1][3](text[start:end])
         at = end
-    return "".join((*pieces, text[at:]))
-
-
-def unreadable(text: str) -> bool:
-    """Whether there is a word in `text` that is longer than words are."""
-    return any(len(word) >= _MIN_UNREADABLE for word in text.split())
+    return "".join((*pieces, text[at:])) if count else text, bool(sums[0, 0])

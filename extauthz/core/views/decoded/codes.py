@@ -1,16 +1,16 @@
-"""Text written as numbers or as signs for letters: base64 to binary, character codes, Morse, NATO."""
+"""Text written as numbers or as signs for letters: base64 to binary, character codes, Morse, uuencode."""
 
+import binascii
 import string
 from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
-import re2
 from numpy.typing import NDArray
 
 from extauthz.core.views.pairs import PAIRS
 from extauthz.core.views.points import points_of, text_of
-from extauthz_kernels import decode_codes, decode_groups, runs
+from extauthz_kernels import decode_codes, decode_groups, runs, survey
 
 #: Half bits, as `evidence` takes them. That octets can be printed at all says much; that numbers
 #: stand for letters rather than for signs says less, since people write lists of numbers.
@@ -107,41 +107,49 @@ def _morse() -> NDArray[np.uint32]:
 
 _GAPS: Final = " ,;:-\n\t|"
 _ASCII: Final = _ascii()
-_GROUPS: Final = (
-    _Groups(_values("01"), 2, 8, 1, 24),
-    _Groups(_values(_HEX), 16, 2, 1, 8),
-    _Groups(_values(_BASE32, "="), 32, 8, 5, 8),
-    _Groups(_values(_BASE64, "="), 64, 4, 3),
-    _Groups(_values(_BASE64 + "+/", "="), 64, 4, 3, 8),
-    _Groups(_values(_BASE64 + "-_", "="), 64, 4, 3, 8),
-    _Groups(_values(_ASCII85), 85, 5, 4, 8),
-)
-_CODES: Final = (
-    _Codes(_values("01", _GAPS), 2, 7, 8, _ASCII),
-    _Codes(_values(_HEX, _GAPS), 16, 2, 2, _ASCII),
-    _Codes(_values(string.digits, _GAPS), 10, 2, 3, _ASCII),
-    _Codes(_values("01234567", _GAPS), 8, 2, 3, _ASCII),
-    _Codes(_values(".-", " \n\t", "/|"), 2, 1, 5, _morse(), 1, _OF_MORSE),
+#: What `survey` must have found of which kind of run, and how to decode it.
+_KINDS: Final[tuple[tuple[int, int, _Codes | _Groups], ...]] = (
+    (0, 7, _Codes(_values("01", _GAPS), 2, 7, 8, _ASCII)),
+    (3, 3, _Codes(_values(_HEX, _GAPS), 16, 2, 2, _ASCII)),
+    (3, 3, _Codes(_values(string.digits, _GAPS), 10, 2, 3, _ASCII)),
+    (3, 3, _Codes(_values("01234567", _GAPS), 8, 2, 3, _ASCII)),
+    (4, 3, _Codes(_values(".-", " \n\t", "/|"), 2, 1, 5, _morse(), 1, _OF_MORSE)),
+    (0, 24, _Groups(_values("01"), 2, 8, 1, 24)),
+    (1, 8, _Groups(_values(_HEX), 16, 2, 1, 8)),
+    (2, 8, _Groups(_values(_BASE32, "="), 32, 8, 5, 8)),
+    (5, 0, _Groups(_values(_BASE64, "="), 64, 4, 3)),
+    (5, 0, _Groups(_values(_BASE64 + "+/", "="), 64, 4, 3, 8)),
+    (5, 0, _Groups(_values(_BASE64 + "-_", "="), 64, 4, 3, 8)),
+    (5, 0, _Groups(_values(_ASCII85), 85, 5, 4, 8)),
 )
 
 
 def decode_numbers(text: str) -> str:
     """`text` with runs of digits of some base replaced by the text that they stand for."""
     points = given = points_of(text)
-    for kind in (*_CODES, *_GROUPS):
-        points = kind.decode(points)
+    longest = np.zeros(6, np.int64)
+    survey(points, longest)
+    for run, least, kind in _KINDS:
+        if longest[run] >= least:
+            points = kind.decode(points)
     return text if len(points) == len(given) else text_of(points)
 
 
-_NATO: Final = (
-    "alfa bravo charlie delta echo foxtrot golf hotel india juliett kilo lima mike november oscar "
-    "papa quebec romeo sierra tango uniform victor whiskey xray yankee zulu alpha juliet x-ray"
-).split()
-_SPELLED: Final = re2.compile(
-    r"(?i)\b(?:{0})(?:[\s,-]+(?:{0}))".format("|".join(_NATO)) + r"{3,}\b"
-)
+def unpacked(text: str) -> str:
+    """`text` with the lines of uuencoded files replaced by what they stand for."""
+    if "begin " not in text:
+        return text
+    return "".join(map(_uu_line, text.splitlines(keepends=True)))
 
 
-def spell_out(text: str) -> str:
-    """`text` with letters spelled by the words of the NATO alphabet written as letters."""
-    return text
+def _uu_line(line: str) -> str:
+    """What a line says if its first character is the number of octets in it."""
+    packed = line.rstrip()
+    octets = ord(packed[0]) - 32 if packed else 0
+    if not (0 < octets <= 45 and packed.isascii() and len(packed) <= 1 + (octets + 2) // 3 * 4):
+        return line
+    try:
+        said = binascii.a2b_uu(packed.encode()).decode()
+    except ValueError:
+        return line
+    return said if len(packed) > octets and said.isprintable() else line
