@@ -15,8 +15,12 @@ MAX_DEPTH: Final = 64
 #: `[[],[],...]` costs 27 times its size in memory once parsed. A 2 MB agent conversation has
 #: some 20,000 members, an embedding of token ids more.
 MAX_MEMBERS: Final = 200_000
-#: A key costs a parser four times what an element does.
+#: Keys of one document: a key costs a parser four times what an element does. Lines are parsed one
+#: by one, so that nobody waits long for any of them.
 MAX_KEYS: Final = 50_000
+#: Arrays around arrays cost 43 times their text. In a long body they may be two bytes in five.
+_LONG_BYTES: Final = 64 * 1024
+_MAX_OPENERS: Final = 0.4
 
 _BYTE_ORDER_MARKS: Final = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")
 _LINE_SPACE: Final = b" \t\r"
@@ -33,7 +37,7 @@ def parse(body: bytes) -> Json | Failure:
     no integer outside [-2^63, 2^64-1] (some round it), no two keys of an object that are equal
     after unescaping and case-folding (some take the first, some the last, Go's either).
     """
-    found = _read([body], body)
+    found = _read([body], body, MAX_KEYS)
     return found if isinstance(found, Failure) else found[0]
 
 
@@ -41,7 +45,8 @@ def parse_lines(body: bytes) -> list[Json] | Failure:
     """Parse one JSON document a line, each as strictly as `parse` does. Empty lines are none."""
     if body.count(b"\n") > MAX_MEMBERS:
         return Failure.BODY_TOO_COMPLEX
-    return _read([line for line in body.split(b"\n") if line.strip(_LINE_SPACE)], body)
+    lines = [line for line in body.split(b"\n") if line.strip(_LINE_SPACE)]
+    return _read(lines, body, MAX_MEMBERS)
 
 
 def measure(body: bytes) -> tuple[int, int]:
@@ -61,15 +66,15 @@ def fold(key: str) -> str:
     return dotted.upper().casefold().upper().casefold()
 
 
-def _read(documents: list[bytes], body: bytes) -> list[Json] | Failure:
+def _read(documents: list[bytes], body: bytes, max_keys: int) -> list[Json] | Failure:
     """Parse `documents`, which are all there is in `body`."""
     if body.startswith(_BYTE_ORDER_MARKS):
         return Failure.BODY_BYTE_ORDER_MARK
     depth, members = measure(body)
-    if depth > MAX_DEPTH or members + len(documents) > MAX_MEMBERS:
+    if depth > MAX_DEPTH or members + len(documents) > MAX_MEMBERS or _is_all_brackets(body):
         return Failure.BODY_TOO_COMPLEX
-    found = _find_keys(body, depth)
-    if len(found.digests) > MAX_KEYS:
+    found = _find_keys(body, depth, max_keys + 1)
+    if len(found.digests) > max_keys:
         return Failure.BODY_TOO_COMPLEX
     try:
         values: list[Json] = [msgspec.json.decode(document) for document in documents]
@@ -78,6 +83,11 @@ def _read(documents: list[bytes], body: bytes) -> list[Json] | Failure:
     if found.large_integers:
         return Failure.BODY_NUMBER_TOO_LARGE
     return Failure.BODY_DUPLICATE_KEY if _has_duplicates(body, found) else values
+
+
+def _is_all_brackets(body: bytes) -> bool:
+    openers = body.count(b"[") + body.count(b"{")
+    return len(body) > _LONG_BYTES and openers > _MAX_OPENERS * len(body)
 
 
 def _why_not(body: bytes, error: str) -> Failure:
@@ -94,7 +104,7 @@ def _why_not(body: bytes, error: str) -> Failure:
 
 
 class _Found(NamedTuple):
-    """What `json_members` finds. Of more than MAX_KEYS keys only the first ones."""
+    """What `json_members` finds."""
 
     keys: NDArray[np.int32]
     digests: NDArray[np.int64]
@@ -102,8 +112,9 @@ class _Found(NamedTuple):
     large_integers: int
 
 
-def _find_keys(body: bytes, depth: int) -> _Found:
-    most = min(body.count(b":"), MAX_KEYS + 1)
+def _find_keys(body: bytes, depth: int, most: int) -> _Found:
+    """The first `most` keys of a text that is no deeper than `depth`."""
+    most = min(body.count(b":"), most)
     owners, facts = np.empty(depth + 1, np.int64), np.empty(2, np.int64)
     keys, digests = np.empty((most, 4), np.int32), np.empty(most, np.int64)
     count = json_members(np.frombuffer(body, np.uint8), owners, keys, digests, facts)

@@ -105,6 +105,7 @@ FAILED = {
         "100,000 open objects": b'{"a":' * 100_000,
         "many empty arrays": b"[" + b"[]," * MAX_MEMBERS + b"[]]",
         "many numbers": b"[" + b"1," * MAX_MEMBERS + b"1]",
+        "little but brackets": b"[" + b",".join([b"[" * 63 + b"]" * 63] * 600) + b"]",
         "many keys": b"{" + b",".join(b'"%d":1' % n for n in range(MAX_KEYS + 1)) + b"}",
         "many keys in many objects": b"[" + b'{"a":1},' * MAX_KEYS + b'{"a":1}]',
     },
@@ -234,6 +235,12 @@ def test_no_two_characters_that_any_server_takes_for_one_make_two_keys() -> None
         character = chr(point)
         others = (character.lower(), character.upper(), character.title(), character.casefold())
         assert {fold(other) for other in others} == {fold(character)}
+
+
+def test_lines_may_have_more_keys_than_one_document() -> None:
+    lines = b'{"a":1}\n' * (MAX_KEYS + 1)
+    assert parse_lines(lines) == [{"a": 1}] * (MAX_KEYS + 1)
+    assert parse_lines(lines + b'{"a":1,"A":2}') is Failure.BODY_DUPLICATE_KEY
 
 
 def test_json_lines_are_one_document_each() -> None:
