@@ -251,7 +251,7 @@ class _Walk:
         if content.text is None:
             self._exempt((content.kind or Opaque.BINARY).value, size)
         elif texts[-1:] == [content.text]:  # given both as text and as bytes, and read
-            self._exempt("decoded", _utf8_bytes(content.text))
+            self._exempt("decoded", size + _utf8_bytes(content.text))
         else:
             self._exempt("decoded", size)
             own: list[str] = []

@@ -107,9 +107,9 @@ _FROM_URL_SAFE: Final = bytes.maketrans(b"-_", b"+/")
 _DIGITS: Final = np.array(
     [int(chr(c), 16) if chr(c) in string.hexdigits else 16 for c in range(256)], np.uint8
 )
-#: What may stand between `data:` and the comma without being the sender's own words.
-_PLAIN_HEADERS: Final = frozenset(
-    f"{kind}/{name};base64"
+#: Beginnings of data URLs in which no word is the sender's own.
+_PLAIN_HEADS: Final = frozenset(
+    f"data:{kind}/{name};base64,"
     for kind, names in (
         ("image", ("png", "jpeg", "jpg", "gif", "webp", "bmp", "tiff", "heic", "avif", "svg+xml")),
         ("audio", ("wav", "x-wav", "mp3", "mpeg", "mp4", "ogg", "flac", "webm")),
@@ -141,7 +141,7 @@ def carried(text: str) -> Carried:
     if url and not _BASE64_URL.search(header):
         return Carried(text, _news(_percent_decoded(data), text), remote=False)
     if joined == text and (decoded := _strict_base64(data)) is not None:
-        shown = text[: url.end()] if url and header.lower() not in _PLAIN_HEADERS else ""
+        shown = url[0] if url and url[0].lower() not in _PLAIN_HEADS else ""
         return Carried(shown, identify(decoded), remote=False)
     content = _news(_lenient_base64(_percent_decoded(data) if url else data.encode()), text)
     return Carried(text, content, remote=_URL.match(joined) is not None)

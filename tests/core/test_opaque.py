@@ -262,6 +262,14 @@ def test_a_text_that_is_given_as_bytes_too_is_read_once() -> None:
     assert found.coverage.complete
 
 
+def test_a_payload_that_repeats_its_own_head_is_accounted_for() -> None:
+    head = "data:x;base64,"
+    url = head + b64(head)
+    coverage = image(url).coverage
+    assert coverage.exempt["decoded"] == len(url)
+    assert coverage.complete
+
+
 def test_the_file_of_a_form_is_named_where_its_text_is_not_all_it_shows() -> None:
     file = {"name": "file", "filename": "a.pdf", "content": f"%PDF-1.4 {MARKER}"}
     for dialect in DIALECTS.values():

@@ -7,7 +7,7 @@ from typing import Final
 import orjson
 
 from extauthz.core.call import Provenance
-from extauthz.core.dialects.dialect import FREE_FORM, TOKEN_IDS, Dialect, Place, words
+from extauthz.core.dialects.dialect import FREE_FORM, PAYLOAD, TOKEN_IDS, Dialect, Place, words
 from extauthz.core.media import Media
 
 #: Triton's servers for language models take settings as tensors of one or two integers each.
@@ -76,7 +76,14 @@ KSERVE_V1: Final = Dialect(
     name="kserve_v1",
     endpoints=("/models/{model}:predict", "/models/{model}:explain"),
     labels={"instances/*": Provenance.USER, "inputs": Provenance.USER},
-    places={"instances": _MANY_IDS, "inputs": _MANY_IDS, "parameters": FREE_FORM},
+    places={
+        "instances": _MANY_IDS,
+        "inputs": _MANY_IDS,
+        "instances/*/b64": PAYLOAD,  # TensorFlow Serving
+        "instances/*/*/b64": PAYLOAD,
+        "instances/*/image/bytesBase64Encoded": PAYLOAD,  # Vertex AI
+        "parameters": FREE_FORM,
+    },
     vocabulary=words("instances inputs parameters"),
     error=_error,
 )

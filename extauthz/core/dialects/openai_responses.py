@@ -110,6 +110,8 @@ OPENAI_RESPONSES: Final = Dialect(
         "input": Provenance.USER,
         "input/*": _ITEM,
         "input/*/content/*": _BLOCK,
+        "inputs": Provenance.USER,  # Mistral's conversations
+        "inputs/*": _ITEM,
         "items/*": _ITEM,
         "items/*/content/*": _BLOCK,
         "tools/*": Provenance.TOOL_DEFINITION,
