@@ -113,3 +113,13 @@ def test_in_the_callers_own_objects_no_word_is_the_apis(
     dialect: str, body: Any, found: str
 ) -> None:
     assert text_of(body, dialect).split("\n") == found.split()
+
+
+def test_a_label_of_any_member_holds_for_members_that_are_places_too() -> None:
+    body = {"prompt": "a", "context": "b", "other": "c"}
+    segments = extract(body, UNKNOWN_JSON).segments
+    assert [(s.pointer, s.text) for s in segments[:3]] == [
+        ("/prompt", "a"),
+        ("/context", "b"),
+        ("/other", "c"),
+    ]
