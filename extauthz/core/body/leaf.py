@@ -33,11 +33,17 @@ def subtree(data: bytes, claims_json: bool = False) -> Tree | Failure:
     if not data or not (claims_json or looks_like_json(data)):
         return leaf(data)
     tree: Tree | Failure = parse(data)
-    if tree is Failure.BODY_MALFORMED:
-        tree = parse_lines(data)
-    if isinstance(tree, Failure) and tree in _NO_JSON and not claims_json:
+    if tree is Failure.BODY_MALFORMED or tree is Failure.BODY_TOO_COMPLEX:
+        lines = parse_lines(data)
+        # Too many keys for one document may be few enough for lines; no lines may be too complex.
+        tree = tree if tree is Failure.BODY_TOO_COMPLEX and _is_no_json(lines) else lines
+    if _is_no_json(tree) and not claims_json:
         return leaf(data)
     return tree
+
+
+def _is_no_json(tree: Tree | Failure) -> bool:
+    return isinstance(tree, Failure) and tree in _NO_JSON
 
 
 def too_many_members(pieces: Iterable[bytes]) -> bool:
