@@ -49,6 +49,7 @@ def _declare(
     explain.add_argument("--path", default="", help="request path, for a JSON body alone")
     explain.add_argument("--policy", type=Path, default=settings.DEFAULT_POLICY)
     explain.add_argument("--model", type=Path, default=settings.DEFAULT_MODEL)
+    explain.add_argument("--vocabularies", type=settings.VOCABULARIES, default={})
     explain.add_argument("--json", action="store_true", help="for machines; holds the text")
     explain.set_defaults(run=_explain)
 
@@ -102,7 +103,8 @@ def _explain(parsed: argparse.Namespace) -> int:
     from extauthz import explain
 
     call = explain.read_request(parsed.request, parsed.path)
-    trace = asyncio.run(explain.explain(call, load_policy(parsed.policy), parsed.model))
+    policy = load_policy(parsed.policy)
+    trace = asyncio.run(explain.explain(call, policy, parsed.model, parsed.vocabularies))
     print(explain.as_json(trace) if parsed.json else explain.as_text(trace))
     return 0
 

@@ -3,7 +3,7 @@
 import asyncio
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,11 +15,12 @@ from extauthz.core.decision import Scored
 from extauthz.core.findings import Finding
 from extauthz.core.path import canonical_path
 from extauthz.core.policy import Policy
-from extauthz.core.reading import read
+from extauthz.core.reading import Detokenise, read
 from extauthz.core.reasons import Failure
 from extauthz.model import directory
 from extauthz.model.scorer import open_scorer
 from extauthz.model.session import Session
+from extauthz.model.vocabularies import Vocabularies
 from extauthz.service import Authorizer, Outcome
 
 #: Nobody waits but the operator.
@@ -68,26 +69,29 @@ def read_request(path: Path, request_path: str) -> Call:
     )
 
 
-async def explain(call: Call, policy: Policy, model: Path) -> Trace:
+async def explain(
+    call: Call, policy: Policy, model: Path, vocabularies: Mapping[str, Path]
+) -> Trace:
     """Decide on `call` exactly as the server would, without a deadline."""
+    detokenise = Vocabularies(vocabularies).text
     session = Session(directory.load(model), "cpu", threads=1)
     scorer = open_scorer(session.directory, session)
-    authorizer = Authorizer(policy, scorer, lambda _: None)
+    authorizer = Authorizer(policy, scorer, lambda _: None, detokenise=detokenise)
     deadline = asyncio.get_running_loop().time() + _PATIENCE_S
     try:
         outcome = await authorizer.decide(policy, call, deadline, Cancellation())
     finally:
         authorizer.close()
         scorer.close()
-    return Trace(outcome, _texts(outcome), policy.digest, session.directory)
+    return Trace(outcome, _texts(outcome, detokenise), policy.digest, session.directory)
 
 
-def _texts(outcome: Outcome) -> tuple[str, ...]:
+def _texts(outcome: Outcome, detokenise: Detokenise) -> tuple[str, ...]:
     """The texts that were scored, in the order of the scores."""
     path = canonical_path(outcome.call.path)
     if isinstance(path, Failure) or not outcome.signals.scored:
         return ()
-    reading = read(outcome.call, path, outcome.signals.dialect, outcome.rule)
+    reading = read(outcome.call, path, outcome.signals.dialect, outcome.rule, detokenise)
     return () if isinstance(reading, Failure) else tuple(look.text for look in reading.looks)
 
 

@@ -8,17 +8,19 @@ import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final, Protocol
 
 from extauthz.core import receipts
+from extauthz.core.body import is_coded
 from extauthz.core.call import Call
 from extauthz.core.cancellation import Cancellation
 from extauthz.core.decision import Decision, Scored, Signals, certain_denial, decide
-from extauthz.core.dialects import Dialect, dialect_for
+from extauthz.core.dialects import dialect_for
 from extauthz.core.identity import identified, identify
 from extauthz.core.path import canonical_path
 from extauthz.core.policy import Action, Policy, Rule
-from extauthz.core.reading import Reading, read
+from extauthz.core.reading import Detokenise, Reading, no_vocabulary, read
 from extauthz.core.reasons import Failure
 from extauthz.model.directory import ModelDirectory
 from extauthz.model.scorer import Scores
@@ -70,10 +72,12 @@ class Authorizer:
         scorer: ScoresTexts,
         observe: Callable[[Observation], None],
         receipt_key: bytes | None = None,
+        detokenise: Detokenise = no_vocabulary,
     ) -> None:
         """`policy` may be replaced at any time by assignment: a check reads it once.
 
         With `receipt_key` every allow carries a receipt, and records name principals by it.
+        With `detokenise` prompts of token ids are read.
         """
         self.policy = policy
         self._scorer: Final = scorer
@@ -81,6 +85,7 @@ class Authorizer:
         self._readers: Final = ThreadPoolExecutor(_READERS, "reader")
         self._reading_bytes = 0
         self._receipt_key: Final = receipt_key
+        self._detokenise: Final = detokenise
         # Hashing lets go of the interpreter, and is done long before the reading is.
         self._hasher: Final = ThreadPoolExecutor(1, "hasher")
         # Written while nothing is wrong, so that a bug in writing has an answer too.
@@ -155,7 +160,8 @@ class Authorizer:
     ) -> Signals:
         """The facts about the text of a request."""
         dialect = dialect_for(path)
-        reading = await self._read(call, path, dialect, rule, deadline, cancellation)
+        task = partial(read, call, path, dialect, rule, self._detokenise)
+        reading = await self._read(task, _weight(call, rule), deadline, cancellation)
         if isinstance(reading, Failure):
             return Signals(failure=reading, dialect=dialect)
         facts = Signals(
@@ -174,29 +180,27 @@ class Authorizer:
 
     async def _read(
         self,
-        call: Call,
-        path: str,
-        dialect: Dialect,
-        rule: Rule,
+        task: Callable[[], Reading | Failure],
+        weight: int,
         deadline: float,
         cancellation: Cancellation,
     ) -> Reading | Failure:
-        """The texts of a body; large ones are read on a thread, a few at a time."""
-        if len(call.body) <= _INLINE_BYTES:
-            return read(call, path, dialect, rule)
-        if self._reading_bytes + len(call.body) > _MAX_READING_BYTES:
+        """The texts of a body of `weight` bytes; large ones are read on a thread, a few at a time."""
+        if weight <= _INLINE_BYTES:
+            return task()
+        if self._reading_bytes + weight > _MAX_READING_BYTES:
             return Failure.OVERLOADED
-        self._reading_bytes += len(call.body)
+        self._reading_bytes += weight
         try:
             async with asyncio.timeout_at(deadline):
                 reading: Reading | Failure = await asyncio.get_running_loop().run_in_executor(
-                    self._readers, _read_if_wanted, call, path, dialect, rule, cancellation
+                    self._readers, _if_wanted, task, cancellation
                 )
                 return reading
         except TimeoutError:
             return Failure.DEADLINE_EXCEEDED
         finally:
-            self._reading_bytes -= len(call.body)
+            self._reading_bytes -= weight
 
     def close(self) -> None:
         """Stop the threads that read and hash large bodies."""
@@ -268,10 +272,15 @@ def _sha256(body: bytes) -> bytes:
     return hashlib.sha256(body).digest()
 
 
-def _read_if_wanted(
-    call: Call, path: str, dialect: Dialect, rule: Rule, cancellation: Cancellation
+def _weight(call: Call, rule: Rule) -> int:
+    """Bytes that there may be to read: nobody knows how large a compressed body will be."""
+    return rule.limits.body_bytes if is_coded(call.headers) else len(call.body)
+
+
+def _if_wanted(
+    task: Callable[[], Reading | Failure], cancellation: Cancellation
 ) -> Reading | Failure:
-    return Failure.CANCELLED if cancellation.cancelled else read(call, path, dialect, rule)
+    return Failure.CANCELLED if cancellation.cancelled else task()
 
 
 def _report(consequence: str, bug: Exception) -> None:

@@ -40,6 +40,7 @@ class Settings:
     model_threads: int
     records: str
     receipt_key: Path | None
+    vocabularies: Mapping[str, Path]
     drain_wait_s: float
     drain_grace_s: float
 
@@ -82,6 +83,13 @@ def _addresses(text: str) -> tuple[str, ...]:
     return tuple(name if name.startswith("unix:/") else _tcp(name) for name in names)
 
 
+def _named_files(text: str) -> dict[str, Path]:
+    pairs = [name.partition("=") for name in _names(text)]
+    if not all(model and file for model, _, file in pairs):
+        raise ValueError
+    return {model: Path(file) for model, _, file in pairs}
+
+
 def _one_of(names: tuple[str, ...]) -> Callable[[str], str]:
     return _kind(" or ".join(names), lambda text: names[names.index(text)])
 
@@ -90,6 +98,7 @@ _WHOLE: Final = _kind("a whole number above 0", _whole)
 _SECONDS: Final = _kind("seconds, 0 or more", _seconds)
 _LISTEN: Final = _kind("host:port or unix:/path", _addresses)
 _ADMIN: Final = _kind("host:port or nothing", lambda text: _tcp(text) if text else "")
+VOCABULARIES: Final = _kind("MODEL=FILE, several with commas", _named_files)
 _TRANSPORT: Final = _one_of(get_args(TransportName))
 _DEVICE: Final = _one_of(get_args(Device))
 
@@ -116,6 +125,9 @@ def add_arguments(parser: argparse.ArgumentParser, environ: Mapping[str, str] = 
     flag("model-threads", _WHOLE, "1", "CPU threads of one model call")
     flag(
         "records", str, "-", "file for decision records, one JSON line each; - for standard output"
+    )
+    flag(
+        "vocabularies", VOCABULARIES, "", "tokenizer.json of models upstream: MODEL=FILE,MODEL=FILE"
     )
     flag("receipt-key", _file, "", "file with the key of inspection receipts; none: no receipts")
     flag("max-message-bytes", _WHOLE, str(MAX_MESSAGE_BYTES), "above Envoy's max_request_bytes")
@@ -150,6 +162,7 @@ def read(arguments: argparse.Namespace) -> Settings:
         model_threads=arguments.model_threads,
         records=arguments.records,
         receipt_key=arguments.receipt_key,
+        vocabularies=arguments.vocabularies,
         drain_wait_s=arguments.drain_wait_s,
         drain_grace_s=arguments.drain_grace_s,
     )

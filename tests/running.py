@@ -31,6 +31,7 @@ def settings_for(model: Path, policy: Path, records: Path, **changes: Any) -> Se
         "model_threads": 1,
         "records": str(records),
         "receipt_key": None,
+        "vocabularies": {},
         "drain_wait_s": 0.0,
         "drain_grace_s": 1.0,
     }

@@ -22,7 +22,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 async def trace(model: Path, served: Policy | None = None, **call: Any) -> explain.Trace:
-    return await explain.explain(builders.call(**call), served or policy(), model)
+    return await explain.explain(builders.call(**call), served or policy(), model, {})
 
 
 @pytest.mark.parametrize("name", SDK_CALLS)

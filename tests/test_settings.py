@@ -48,6 +48,23 @@ def test_the_environment_replaces_a_default_and_a_flag_replaces_both() -> None:
     assert found.policy == Path("/etc/policy.yaml")
 
 
+def test_vocabularies_are_named_by_the_model_they_are_of() -> None:
+    assert read("--vocabularies", "gpt-4o=o200k.json, small=s.json").vocabularies == {
+        "gpt-4o": Path("o200k.json"),
+        "small": Path("s.json"),
+    }
+    assert read().vocabularies == {}
+
+
+@pytest.mark.parametrize("wrong", ["o200k.json", "=o200k.json", "gpt-4o="])
+def test_a_vocabulary_without_its_model_or_file_is_refused(
+    wrong: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        read("--vocabularies", wrong)
+    assert "MODEL=FILE" in capsys.readouterr().err
+
+
 def test_one_flag_names_several_listeners_and_tls_is_for_those_on_tcp() -> None:
     found = read("--listen", "0.0.0.0:50051, unix:/run/a.sock,[::1]:0", *TLS)
 

@@ -1,15 +1,17 @@
 """A request into the texts to score and the facts about them: decode, extract, view. Pure, bounded."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from extauthz.core.body import read_body
-from extauthz.core.call import Call, Segment
+from extauthz.core.call import Call, Provenance, Segment
 from extauthz.core.dialects import Dialect
-from extauthz.core.extract import Coverage, extract
+from extauthz.core.extract import Coverage, Extraction, extract, token_ids
 from extauthz.core.findings import Finding
 from extauthz.core.media import Tree
+from extauthz.core.opaque import Opaque
 from extauthz.core.policy import Detect, Limits, Rule
 from extauthz.core.query import read_query
 from extauthz.core.reasons import Failure
@@ -20,6 +22,13 @@ from extauthz.core.views import grows_beyond_measure, views
 #: Characters per admitted token, on average over a request. Prose has 4 to 5, indented JSON 8. What
 #: has more is refused before any time is spent on its views.
 _CHARS_PER_TOKEN: Final = 16
+
+#: What token ids say to the model of a name; None where its vocabulary is not known.
+Detokenise = Callable[[str, Sequence[int]], str | None]
+
+
+def no_vocabulary(_model: str, _ids: Sequence[int]) -> None:
+    """Nothing is known of any model's vocabulary."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +53,9 @@ class Reading:
     findings: tuple[Finding, ...] = ()
 
 
-def read(call: Call, path: str, dialect: Dialect, rule: Rule) -> Reading | Failure:
+def read(
+    call: Call, path: str, dialect: Dialect, rule: Rule, detokenise: Detokenise = no_vocabulary
+) -> Reading | Failure:
     """Read `call`, whose canonical path is `path`, as `rule` wants it looked at.
 
     Fails as `read_body` and `read_query` do, and with UPGRADE_UNREADABLE, HEADER_MISMATCH (a header
@@ -55,7 +66,12 @@ def read(call: Call, path: str, dialect: Dialect, rule: Rule) -> Reading | Failu
     if isinstance(opened, Failure):
         return opened
     body, query = opened
-    segments, coverage, findings = extract(body, dialect, query)
+    extraction = extract(body, dialect, query)
+    if Opaque.TOKEN_IDS in extraction.coverage.opaque:
+        extraction = _spelled_out(
+            extraction, token_ids(body, dialect), dialect.model_of(path, body), detokenise
+        )
+    segments, coverage, findings = extraction
     if _is_too_much(segments, rule.limits):
         return Failure.TOO_MANY_TOKENS
     if grows_beyond_measure(segment.text for segment in segments):
@@ -78,6 +94,32 @@ def _open(call: Call, dialect: Dialect, limits: Limits) -> tuple[Tree, list[str]
     if dialect.contradicts(call.headers, body):
         return Failure.HEADER_MISMATCH
     return body, [text for pair in query for text in pair]
+
+
+def _spelled_out(
+    extraction: Extraction, arrays: Sequence[Sequence[int]], model: str, detokenise: Detokenise
+) -> Extraction:
+    """The extraction with the text of token ids, each array a segment, where a vocabulary is known."""
+    texts = [detokenise(model, ids) for ids in arrays]
+    read_ids = [(ids, text) for ids, text in zip(arrays, texts, strict=True) if text is not None]
+    if not read_ids:
+        return extraction
+    coverage = extraction.coverage
+    size = sum(len(text.encode()) for _, text in read_ids)
+    opaque = Counter(coverage.opaque)
+    opaque.subtract({Opaque.TOKEN_IDS: sum(len(ids) for ids, _ in read_ids)})
+    return extraction._replace(
+        segments=(
+            *extraction.segments,
+            *(Segment(Provenance.USER, "", text, (text,)) for _, text in read_ids if text),
+        ),
+        coverage=replace(
+            coverage,
+            total=coverage.total + size,
+            scanned=coverage.scanned + size,
+            opaque=dict(+opaque),
+        ),
+    )
 
 
 def _is_too_much(segments: tuple[Segment, ...], limits: Limits) -> bool:
