@@ -34,6 +34,7 @@ from extauthz.core.policy import (
 )
 from extauthz.policy_file import PolicyError, load, parse
 from tests import builders
+from tests.fixtures import sdk_call, sdk_calls, sdk_path
 
 GOLDEN = """\
 version: 1
@@ -741,22 +742,38 @@ def test_a_file_that_cannot_be_read_is_a_policy_error(tmp_path: Path, name: str)
         load(tmp_path / name)
 
 
-def test_the_shipped_policy_inspects_prompts_lists_models_and_denies_the_rest() -> None:
-    policy = load(Path(extauthz.__file__).parent / "default_policy.yaml")
+SHIPPED = Path(extauthz.__file__).parent / "default_policy.yaml"
 
-    def action(method: str, path: str) -> Action:
-        return policy.match(builders.call(method=method), path).action
 
-    for path in ("/v1/chat/completions", "/v1/responses", "/v1/messages"):
-        assert action("POST", path) is Action.INSPECT
-    assert action("POST", "/v1/embeddings") is Action.DENY
-    assert action("GET", "/v1/models") is Action.ALLOW
-    assert action("GET", "/v1/models/gpt-4o") is Action.ALLOW
-    assert action("POST", "/v1/models") is Action.DENY
-    assert action("GET", "/v1/modelsX") is Action.DENY
-    assert action("POST", "/v1/chat/completions/x") is Action.DENY
-    assert action("POST", "/v2/chat/completions") is Action.DENY
-    assert all(rule.on_failure is OnFailure.DENY for rule in (*policy.routes, policy.default))
+@pytest.mark.parametrize("name", sdk_calls())
+def test_the_shipped_policy_inspects_what_sdks_send(name: str) -> None:
+    rule = load(SHIPPED).match(sdk_call(name), sdk_path(name))
+
+    # vLLM's own endpoint takes nothing but token ids, and is left out.
+    assert rule.action is (Action.DENY if name == "vllm_generate" else Action.INSPECT)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/v1/realtime"),
+        ("POST", "/v1/chat/completionsX"),
+        ("POST", "/v1/chat/completions/x"),
+        ("POST", "/v2/chat/completions"),
+        ("DELETE", "/v1/files/file-1"),
+        ("GET", "/v1betaX"),
+        ("GET", "/metrics"),
+        ("CONNECT", "/v1/chat/completions"),
+    ],
+)
+def test_the_shipped_policy_denies_what_nobody_thought_of(method: str, path: str) -> None:
+    assert load(SHIPPED).match(builders.call(method=method), path).action is Action.DENY
+
+
+def test_the_shipped_policy_lets_nothing_pass_on_failure() -> None:
+    policy = load(SHIPPED)
+
+    assert {rule.on_failure for rule in (*policy.routes, policy.default)} == {OnFailure.DENY}
 
 
 def accepted_or_refused(data: bytes) -> None:

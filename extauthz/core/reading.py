@@ -9,15 +9,23 @@ from extauthz.core.body import read_body
 from extauthz.core.call import Call, Provenance, Segment
 from extauthz.core.dialects import Dialect
 from extauthz.core.extract import Coverage, Extraction, extract, token_ids
-from extauthz.core.findings import Finding
+from extauthz.core.findings import Detector, Finding
 from extauthz.core.media import Tree
 from extauthz.core.opaque import Opaque
-from extauthz.core.policy import Detect, Limits, Rule
+from extauthz.core.policy import Detect, Limits, Reaction, Rule
 from extauthz.core.query import read_query
 from extauthz.core.reasons import Failure
 from extauthz.core.rules.search import find
 from extauthz.core.rules.upgrade import is_upgrade
-from extauthz.core.views import grows_beyond_measure, views
+from extauthz.core.views import (
+    JOINED,
+    NORMALISED,
+    RAW,
+    grows_beyond_measure,
+    hidden_channels,
+    joined,
+    views,
+)
 
 #: Characters per admitted token, on average over a request. Prose has 4 to 5, indented JSON 8. What
 #: has more is refused before any time is spent on its views.
@@ -131,8 +139,15 @@ def _looks(segments: tuple[Segment, ...], detect: Detect) -> Iterator[Look]:
     for segment in segments:
         for view, text in views(segment.text, detect.views):
             yield Look(segment, view, text)
+    for provenance, across in joined(segments) if detect.views.joined else ():
+        for view, text in views(across, detect.views):
+            yield Look(Segment(provenance, "", text), JOINED if view == RAW else view, text)
 
 
 def _found(looks: Iterable[Look], detect: Detect) -> Iterator[Finding]:
     for look in looks:
         yield from find(look.segment, look.view, look.text, detect)
+        # The normalised view shows what was hidden, so there is nothing hidden in it any more.
+        if detect.hidden_text is not Reaction.IGNORE and look.view != NORMALISED:
+            for channel in hidden_channels(look.text):
+                yield Finding(Detector.HIDDEN_TEXT, look.segment.pointer, look.view, channel)

@@ -15,6 +15,7 @@ from extauthz.core.views.normalised import grows_beyond_measure, normalise
 __all__ = [
     "CHANNELS",
     "DECODED",
+    "JOINED",
     "NORMALISED",
     "RAW",
     "grows_beyond_measure",
@@ -27,6 +28,7 @@ __all__ = [
 RAW: Final = "raw"
 NORMALISED: Final = "normalised"
 DECODED: Final = "decoded"
+JOINED: Final = "joined"
 _ALL: Final = policy.Views()
 
 
