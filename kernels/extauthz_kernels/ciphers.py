@@ -15,8 +15,6 @@ _MOST_LOST = -10
 _LOST = 24
 #: Half bits from which on a word reads well as it stands.
 _READABLE = 6
-#: Longer words are hardly any.
-_LONG = 24
 #: Words up to this length say little: they belong to the run beside which they stand.
 _SHORT = 3
 
@@ -57,8 +55,7 @@ def cipher_runs(
         pairs: (27, 27) int8, half bits for a letter after a letter.
         enough: (k,) int64, half bits from which on a run is no coincidence.
         words: (n // 2 + 1, 3) int32: scratch.
-        sums: (k, 4) int32: scratch. Afterwards sums[0, 0] is the number of long words that do not read
-            well as they stand, which may be an encoding under a cipher.
+        sums: (k, 4) int32: scratch.
         runs: (n // 2 + 1, 4) int32, overwritten: first word's start, last word's end, cipher and
             half bits of each, in order and apart from one another.
 
@@ -69,7 +66,6 @@ def cipher_runs(
     ciphers = letters.shape[0]
     sums[:] = 0
     count = 0
-    unreadable = 0
     active = 0
     word = 0
     at = 0
@@ -103,10 +99,8 @@ def cipher_runs(
         if not last:
             words[word, 0] = start
             words[word, 1] = at
-            words[word, 2] = as_is
+            words[word, 2] = -1 if odd else as_is
             word += 1
-            if at - start >= _LONG and 4 * as_is < at - start:
-                unreadable += 1
             if active == 0 and as_is >= 2 * (at - start):
                 continue
         active = 0
@@ -156,7 +150,6 @@ def cipher_runs(
             active += 1 if sum_ > 0 else 0
         if last:
             break
-    sums[0, 0] = unreadable
     for run in range(count):
         least = runs[run - 1, 1] + 1 if run > 0 else 0
         most = runs[run + 1, 0] - 1 if run + 1 < count else word - 1

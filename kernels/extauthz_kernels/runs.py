@@ -18,6 +18,8 @@ _MIN_LINE = 16
 #: Between two codes stand at most so many separators ("0x69,  0x67").
 _MAX_GAP = 4
 _REJECTED = -1
+#: Half bits that speak for a run right behind one that was replaced.
+_NEIGHBOUR = 10
 #: Half bits from which on a run up to so long is a word, and is not tried.
 _READABLE, _LONG = 8, 24
 
@@ -191,6 +193,7 @@ def decode_groups(
     count = 0
     lines_until = 0  # up to here a wrapped run made no sense
     replaced_until = -1
+    accepted_until = -1
     position = 0
     while position < total:
         if not (points[position] < 128 and values[points[position]] < base):
@@ -225,9 +228,10 @@ def decode_groups(
             wrapped = True
         written = 0
         reads = max(0, reads + pairs[before, 0])
+        wanted = enough if accepted_until != position - 1 else enough - _NEIGHBOUR
         if digits >= shortest and (reads < _READABLE or digits > _LONG):
             found = _utf8(octets, _digits(points, values, position, end, shape, octets), scratch)
-            if found > 0 and evidence(scratch, found, pairs, weights) - reads >= enough:
+            if found > 0 and evidence(scratch, found, pairs, weights) - reads >= wanted:
                 written = found
         if written > 0:
             if replaced_until == position - 1 and points[position - 1] == 0x0A:
@@ -238,7 +242,7 @@ def decode_groups(
             replaced_until = end if digits % size == 0 and digits >= _MIN_LINE else -1
             while end < total and points[end] < 128 and values[points[end]] == SEPARATOR:
                 end += 1
-            position = end
+            accepted_until = position = end
         elif wrapped:
             lines_until = end
         else:

@@ -151,6 +151,16 @@ def changed_places(
             anchor = head[code] * ANCHOR
             near = 0 <= anchor - here <= 4 * (there - start) + _LEAP
             if head[code] >= 0 and near and _same(old, anchor, new, there):
+                # In repetitive text a later copy may show up first: the nearest is the right one.
+                last = min(there + ANCHOR, new.shape[0] - ANCHOR + 1)
+                for other in range(there + 1, last):
+                    code = _hash(new, other) & mask
+                    while head[code] >= 0 and head[code] * ANCHOR < here:
+                        head[code] = link[head[code]]
+                    nearer = 0 <= head[code] * ANCHOR < anchor
+                    if nearer and _same(old, head[code] * ANCHOR, new, other):
+                        anchor = head[code] * ANCHOR
+                        there = other
                 while there > start and anchor > here and old[anchor - 1] == new[there - 1]:
                     anchor -= 1
                     there -= 1

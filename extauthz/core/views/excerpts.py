@@ -35,7 +35,7 @@ def _kinds() -> NDArray[np.uint8]:
     for point, char in enumerate(map(chr, range(len(table)))):
         category = unicodedata.category(char)
         selector = unicodedata.name(char, "").startswith(("VARIATION SEL", "MONGOLIAN FREE VAR"))
-        if category == "Cf" or selector or point == 0x034F:
+        if category in {"Cf", "Me"} or selector or point == 0x034F:
             table[point] = words.INVISIBLE
         elif category[0] == "M":
             # A reader of the script needs no marks, and NFKC writes them in another order.

@@ -6,8 +6,10 @@ from typing import Final
 
 from extauthz.core.call import Provenance, Segment
 
-#: Characters shown on each side of a joint between segments, and between the parts of one.
-_RADIUS: Final = 96
+#: Characters shown on each side of a joint: between texts of one provenance, between others, and
+#: between the parts of a text. A chat of ordinary turns costs less than half as much again.
+_RADIUS: Final = 64
+_OTHER_RADIUS: Final = 40
 _PART_RADIUS: Final = 32
 #: A longest text: joints are packed, so that each does not cost a window of the model.
 _PACKED: Final = 2_048
@@ -25,20 +27,15 @@ def joined(segments: Sequence[Segment]) -> list[tuple[Provenance, str]]:
     """
     chains: list[tuple[Provenance, str]] = []
     everything = [(one.provenance, one.text) for one in segments]
-    chains += _chains(everything, _RADIUS)
+    mixed = len({whose for whose, _ in everything}) > 1
+    chains += _chains(everything, _OTHER_RADIUS if mixed else _RADIUS)
     for provenance in Provenance:
         own = [pair for pair in everything if pair[0] is provenance]
-        if len(own) > 1 and not _adjacent(everything, provenance):
+        if len(own) > 1 and mixed:
             chains += _chains(own, _RADIUS)
     for one in segments:
         chains += _chains([(one.provenance, part) for part in one.parts], _PART_RADIUS)
     return list(_packed(chains))
-
-
-def _adjacent(pieces: _Pieces, provenance: Provenance) -> bool:
-    """Whether the pieces of a provenance all follow one another: then their joints are known."""
-    found = [index for index, (whose, _) in enumerate(pieces) if whose is provenance]
-    return found[-1] - found[0] + 1 == len(found)
 
 
 def _chains(pieces: _Pieces, radius: int) -> Iterator[tuple[Provenance, str]]:

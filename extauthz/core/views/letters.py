@@ -31,12 +31,12 @@ LETTER_SIGNS: Final = (
     | {"\u2800": " "}
 )
 #: Invisible code points: zero-width and soft hyphens, joiners, bidi controls, fillers, BOM,
-#: invisible operators, variation selectors and the tag block; marks that strike through; and ™ and
+#: invisible operators, variation selectors and the tag block; marks that strike through or enclose; and ™ and
 #: ℠, which are marks of a word and no letters of it.
 HIDDEN: Final = (
     0x00AD, 0x034F, 0x061C, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2120, 0x2122, 0x3164, 0xFEFF, 0xFFA0,
     *range(0x0332, 0x0339), *range(0x180B, 0x1810), *range(0x200B, 0x2010),
-    *range(0x202A, 0x202F), *range(0x2060, 0x2070), *range(0xFE00, 0xFE10),
+    *range(0x202A, 0x202F), *range(0x2060, 0x2070), *range(0x20DD, 0x20E5), *range(0xFE00, 0xFE10),
     *range(0xFFF9, 0xFFFC), *range(0x1BCA0, 0x1BCA4), *range(0x1D173, 0x1D17B),
     *range(0xE0000, 0xE0080), *range(0xE0100, 0xE01F0),
 )  # fmt: skip

@@ -17,6 +17,8 @@ from extauthz.core.views.normalised import normalise
 
 #: Encodings within one another that are undone; each round takes what is outermost.
 DEPTH: Final = 3
+_MIN_ENCODED: Final = 24
+_MIN_DIGITS: Final = 4
 _OVERRIDE, _POP = "\u202e", "\u202c"
 _BACKWARDS: Final = slice(None, None, -1)
 
@@ -28,8 +30,12 @@ def decode(text: str, plain: str) -> str:
     """
     shown = plain if text.isascii() else normalise(_visual(revealed(text)))
     channels = ""
-    for _ in range(DEPTH):
-        peeled = _peel(shown)
+    shown += _under_ciphers(shown)
+    for step in range(2 * DEPTH):
+        peeled = unpacked(decode_numbers(unescaped(shown)))
+        if peeled == shown or step == DEPTH:
+            # What reads well is not looked at, and what is encoded would be taken for a cipher.
+            peeled = decipher(shown)
         if peeled == shown:
             break
         if not peeled.isascii():
@@ -39,27 +45,24 @@ def decode(text: str, plain: str) -> str:
     return shown + channels
 
 
-def _peel(text: str) -> str:
-    """One layer less, whichever encodings it is made of."""
-    peeled = unpacked(decode_numbers(unescaped(text)))
-    deciphered, unreadable = decipher(peeled)
-    if unreadable and deciphered == text:
-        return _peel_twisted(text)
-    return deciphered
-
-
-def _peel_twisted(text: str) -> str:
-    r"""`text`, and below it what can be decoded once every letter is turned or all is read backwards.
+def _under_ciphers(text: str) -> str:
+    r"""What can be decoded of long words once every letter is turned or all is read backwards.
 
     A cipher over an encoding ("\h0069" is ROT13 of "\u0069") leaves no letters to judge it by.
     """
-    found = text
-    for twist in _TWISTS:
-        twisted = twist(text)
+    words = " ".join(filter(_may_be_encoded, text.split()))
+    found = ""
+    for twist in _TWISTS if words else ():
+        twisted = twist(words)
         peeled = decode_numbers(unescaped(twisted))
         if peeled != twisted and (added := excerpt(twisted, peeled)):
             found += f"\n{added}"
     return found
+
+
+def _may_be_encoded(word: str) -> bool:
+    """Whether it is longer than words are, with digits in it."""
+    return len(word) >= _MIN_ENCODED and sum(map(str.isdigit, word)) >= _MIN_DIGITS
 
 
 def _rot13(text: str) -> str:

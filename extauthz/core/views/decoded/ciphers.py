@@ -69,11 +69,8 @@ _KINDS: Final = np.array([0, *(kind for _, kind, _, _ in _CIPHERS)], np.uint8)
 _ENOUGH: Final = np.array([0, *(enough for _, _, enough, _ in _CIPHERS)], np.int64)
 
 
-def decipher(text: str) -> tuple[str, bool]:
-    """`text` with runs of words that read clearly better undone by a cipher undone.
-
-    And whether there are long words that may be an encoding under a cipher.
-    """
+def decipher(text: str) -> str:
+    """`text` with runs of words that read clearly better undone by a cipher undone."""
     n = len(text)
     runs, words = np.empty((n // 2 + 1, 4), np.int32), np.empty((n // 2 + 1, 3), np.int32)
     sums = np.empty((len(_KINDS), 4), np.int32)
@@ -83,4 +80,4 @@ def decipher(text: str) -> tuple[str, bool]:
     for start, end, cipher, _ in runs[:count].tolist():
         pieces += text[at:start], _CIPHERS[cipher - 1][3](text[start:end])
         at = end
-    return "".join((*pieces, text[at:])) if count else text, bool(sums[0, 0])
+    return "".join((*pieces, text[at:])) if count else text

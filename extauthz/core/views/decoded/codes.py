@@ -15,11 +15,11 @@ from extauthz_kernels import decode_codes, decode_groups, runs, survey
 #: Half bits, as `evidence` takes them. That octets can be printed at all says much; that numbers
 #: stand for letters rather than for signs says less, since people write lists of numbers.
 _OF_OCTETS: Final = np.array([4, 3, 1, -3], np.int64)
-_OF_CODES: Final = np.array([2, 2, -6, -2], np.int64)
+_OF_CODES: Final = np.array([2, 2, -6, -4], np.int64)
 _OF_MORSE: Final = np.array([0, 0, -6, -4], np.int64)
 #: Half bits from which on it is no coincidence. A long text has thousands of words to try.
 _ENOUGH: Final = 26
-_ENOUGH_CODES: Final = 16
+_ENOUGH_CODES: Final = 24
 _HEX: Final = string.digits + "abcdef"
 _BASE64: Final = string.ascii_uppercase + string.ascii_lowercase + string.digits
 _BASE32: Final = string.ascii_uppercase + "234567"
@@ -113,7 +113,7 @@ _KINDS: Final[tuple[tuple[int, int, _Codes | _Groups], ...]] = (
     (3, 3, _Codes(_values(_HEX, _GAPS), 16, 2, 2, _ASCII)),
     (3, 3, _Codes(_values(string.digits, _GAPS), 10, 2, 3, _ASCII)),
     (3, 3, _Codes(_values("01234567", _GAPS), 8, 2, 3, _ASCII)),
-    (4, 3, _Codes(_values(".-", " \n\t", "/|"), 2, 1, 5, _morse(), 1, _OF_MORSE)),
+    (4, 3, _Codes(_values(".-", " \n\t", "/"), 2, 1, 5, _morse(), 1, _OF_MORSE)),
     (0, 24, _Groups(_values("01"), 2, 8, 1, 24)),
     (1, 8, _Groups(_values(_HEX), 16, 2, 1, 8)),
     (2, 8, _Groups(_values(_BASE32, "="), 32, 8, 5, 8)),
