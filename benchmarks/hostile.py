@@ -75,7 +75,7 @@ class Cost:
         return self.stall_ms <= _STALL_MS and self.memory_times <= _MEMORY_TIMES
 
 
-class _Agreeable:
+class Agreeable:
     """A scorer that finds nothing, at once."""
 
     def __init__(self, directory: ModelDirectory) -> None:
@@ -84,6 +84,7 @@ class _Agreeable:
     async def score(
         self, texts: Sequence[str], max_tokens: int, deadline: float, cancellation: Cancellation
     ) -> Scores | Failure:
+        """The lowest score for each text."""
         del max_tokens, deadline, cancellation
         return tuple(TextScore(0.0, 1, 1) for _ in texts)
 
@@ -133,7 +134,7 @@ async def _cost(
 
     rule = Rule(detect=Detect(patterns=(_PATTERNS,)))
     policy = Policy(digest="benchmark", routes=(), default=rule)
-    authorizer = Authorizer(policy, _Agreeable(served), observe)
+    authorizer = Authorizer(policy, Agreeable(served), observe)
     message, loop = _message(body), asyncio.get_running_loop()
     # What is loaded and cached at the first request of a kind is no cost of the one measured.
     await authorizer.check(_message(small), loop.time() + _PATIENCE_S, Cancellation())
