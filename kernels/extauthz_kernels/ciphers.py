@@ -81,7 +81,7 @@ def cipher_runs(
         while at < total and not (points[at] == 32 or 9 <= points[at] <= 13):
             point = points[at]
             letter = letters[0, point] if point < 128 else 0
-            as_is += pairs[before, letter]
+            as_is += int(pairs[before, letter])
             if letter > 0:
                 # A digit between letters, or three behind two, is how nobody writes a name.
                 odd |= symbols > 0 and count_letters > 0
@@ -94,7 +94,7 @@ def cipher_runs(
             before = letter
             at += 1
         odd |= symbols >= 3 and count_letters >= 2
-        as_is += pairs[before, 0]
+        as_is += int(pairs[before, 0])
         last = at == start
         if not last:
             words[word, 0] = start
@@ -119,9 +119,9 @@ def cipher_runs(
                 for index in range(start, at):
                     point = points[index]
                     letter = letters[cipher, point] if point < 128 else 0
-                    reads += pairs[letter, before] if backwards else pairs[before, letter]
+                    reads += int(pairs[letter, before] if backwards else pairs[before, letter])
                     before = letter
-                reads += pairs[0, before] if backwards else pairs[before, 0]
+                reads += int(pairs[0, before] if backwards else pairs[before, 0])
                 gain = min(reads - as_is, reads - (at - start)) - 1
             gain = -sums[cipher, 0] if last else max(gain, _MOST_LOST)
             sum_ = sums[cipher, 0]

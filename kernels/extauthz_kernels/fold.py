@@ -233,7 +233,7 @@ def join_symbols(
             letters += 1 if _is(points, kinds, at, LETTER) else 0
             mixed |= differ
             letter = letter_index(points[at])
-            evidence += pairs[before, letter]
+            evidence += int(pairs[before, letter])
             before = letter
             end = at + 1
             after = end
@@ -247,12 +247,12 @@ def join_symbols(
                 next_symbol = after + 1 < total and not _is(points, kinds, after + 1, ALNUM | SPACE)
                 if after == end or not next_symbol:
                     break
-                evidence += pairs[before, 0]
+                evidence += int(pairs[before, 0])
                 before = 0
             elif after - end > 3:
                 break
             at = after
-        evidence += pairs[before, 0]
+        evidence += int(pairs[before, 0])
         spelled = singles >= shortest and letters > 0 and (not mixed or evidence >= readable)
         stop = max(end, position + 1)
         for index in range(position, stop):

@@ -210,7 +210,7 @@ def decode_groups(
         while end < total:
             if points[end] < 128 and values[points[end]] < base:
                 letter = letter_index(points[end])
-                reads += pairs[before, letter]
+                reads += int(pairs[before, letter])
                 before = letter
                 digits += 1
                 line += 1
@@ -227,7 +227,7 @@ def decode_groups(
             line = 0
             wrapped = True
         written = 0
-        reads = max(0, reads + pairs[before, 0])
+        reads = max(0, reads + int(pairs[before, 0]))
         wanted = enough if accepted_until != position - 1 else enough - _NEIGHBOUR
         if digits >= shortest and (reads < _READABLE or digits > _LONG):
             found = _utf8(octets, _digits(points, values, position, end, shape, octets), scratch)

@@ -35,6 +35,8 @@ _ALL: Final = policy.Views()
 def views(text: str, wanted: policy.Views = _ALL) -> list[tuple[str, str]]:
     """(name, text) of each view worth scoring: the raw text, and what other views add to it."""
     found = [(RAW, text)]
+    if not (wanted.normalised or wanted.decoded):
+        return found
     plain = normalise(text)
     if wanted.normalised and (added := excerpt(text, plain)):
         found.append((NORMALISED, added))

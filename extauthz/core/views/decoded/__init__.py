@@ -29,12 +29,13 @@ def decode(text: str, plain: str) -> str:
     What was hidden in it, or reads otherwise in visual order, is decoded too.
     """
     shown = plain if text.isascii() else normalise(_visual(revealed(text)))
-    channels = ""
+    channels = kept = ""
     shown += _under_ciphers(shown)
     for step in range(2 * DEPTH):
         peeled = unpacked(decode_numbers(unescaped(shown)))
         if peeled == shown or step == DEPTH:
             # What reads well is not looked at, and what is encoded would be taken for a cipher.
+            kept = kept or shown
             peeled = decipher(shown)
         if peeled == shown:
             break
@@ -42,6 +43,9 @@ def decode(text: str, plain: str) -> str:
             channels += f"\n{peeled}" if hidden_channels(peeled) else ""
             peeled = revealed(peeled)
         shown = normalise(peeled)
+    if kept not in {plain, shown}:
+        # What was decoded may be a name, or a word that reads like a cipher of another.
+        shown = f"{kept}\n{excerpt(kept, shown)}"
     return shown + channels
 
 

@@ -15,7 +15,7 @@ from extauthz_kernels import decode_codes, decode_groups, runs, survey
 #: Half bits, as `evidence` takes them. That octets can be printed at all says much; that numbers
 #: stand for letters rather than for signs says less, since people write lists of numbers.
 _OF_OCTETS: Final = np.array([4, 3, 1, -3], np.int64)
-_OF_CODES: Final = np.array([2, 2, -6, -4], np.int64)
+_OF_CODES: Final = np.array([2, 2, -1, -2], np.int64)
 _OF_MORSE: Final = np.array([0, 0, -6, -4], np.int64)
 #: Half bits from which on it is no coincidence. A long text has thousands of words to try.
 _ENOUGH: Final = 26
@@ -109,7 +109,7 @@ _GAPS: Final = " ,;:-\n\t|"
 _ASCII: Final = _ascii()
 #: What `survey` must have found of which kind of run, and how to decode it.
 _KINDS: Final[tuple[tuple[int, int, _Codes | _Groups], ...]] = (
-    (0, 7, _Codes(_values("01", _GAPS), 2, 7, 8, _ASCII)),
+    (0, 7, _Codes(_values("01", _GAPS), 2, 7, 8, _ASCII, 0, _OF_OCTETS)),
     (3, 3, _Codes(_values(_HEX, _GAPS), 16, 2, 2, _ASCII)),
     (3, 3, _Codes(_values(string.digits, _GAPS), 10, 2, 3, _ASCII)),
     (3, 3, _Codes(_values("01234567", _GAPS), 8, 2, 3, _ASCII)),
