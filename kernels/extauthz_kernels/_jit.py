@@ -1,12 +1,13 @@
 """The one file that knows Numba: how every kernel is compiled, and where the result is kept."""
 
 import hashlib
-import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any, Final, ParamSpec, Protocol, TypeVar, cast
+from typing import Any, ParamSpec, Protocol, TypeVar, cast
 
 import numba
+from numba.core.caching import UserProvidedCacheLocator
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -25,19 +26,18 @@ def _cache_path() -> Path:
     return here / "__pycache__" / f"compiled-{digest.hexdigest()[:16]}"
 
 
-def _keep_compiled() -> bool:
-    """Whether compiled kernels can be kept: a container's file system may be read-only."""
-    path = _cache_path()
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return False
-    # Over NUMBA_CACHE_DIR: compiled code from a folder that others may write would be theirs.
-    numba.config.CACHE_DIR = str(path)  # type: ignore[attr-defined]
-    return os.access(path, os.W_OK)
+class Beside(UserProvidedCacheLocator):
+    """Numba's place for compiled code, also where it can only be read, as in a container."""
+
+    @classmethod
+    def from_function(cls, py_func: Callable[..., Any], py_file: str) -> "Beside":
+        """The place for one function. Numba's own would first try to write there."""
+        return cls(py_func, py_file)
 
 
-_KEEP: Final = _keep_compiled()
+# Over NUMBA_CACHE_DIR: compiled code from a folder that others may write would be theirs.
+numba.config.CACHE_DIR = str(_cache_path())  # type: ignore[attr-defined]
+numba.config.CACHE_LOCATOR_CLASSES = f"{__name__}.{Beside.__name__}"  # type: ignore[attr-defined]
 
 
 class Kernel(Protocol[P, R_co]):
@@ -59,14 +59,16 @@ def read_only(dtype: Any) -> Any:
 def kernel(*signatures: Any) -> Callable[[Callable[P, R]], Kernel[P, R]]:
     """Compile eagerly for `signatures`, so that no request ever waits for the compiler.
 
-    Compiling all kernels takes some 15 s of CPU, so the result is kept beside the byte code where
+    Compiling all kernels takes some 15 s of CPU, so the result is kept beside the byte code, where
     that can be written. No fastmath: a NaN must stay a NaN.
     """
+    compiler = partial(numba.njit, list(signatures), nogil=True, error_model="numpy")
 
     def compile_(function: Callable[P, R]) -> Kernel[P, R]:
-        jitted = numba.njit(list(signatures), nogil=True, error_model="numpy", cache=_KEEP)(
-            function
-        )
+        try:
+            jitted = compiler(cache=True)(function)
+        except OSError:  # nothing there for this machine, and no leave to write
+            jitted = compiler()(function)
         if not hasattr(jitted, "py_func"):  # NUMBA_DISABLE_JIT=1 returns the function itself
             jitted.py_func = function
         return cast("Kernel[P, R]", jitted)
