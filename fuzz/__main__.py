@@ -54,6 +54,30 @@ def fuzz(target: str, arguments: Sequence[str]) -> None:
     atheris.Fuzz()
 
 
+def minimise(target: str, data: bytes) -> bytes:
+    """The shortest input found by taking bytes away that breaks the target in the same way."""
+    wanted, size = _breaks(target, data), len(data) // 2
+    while wanted and size:
+        at = 0
+        while at < len(data):
+            shorter = data[:at] + data[at + size :]
+            if _breaks(target, shorter) == wanted:
+                data = shorter
+            else:
+                at += size
+        size //= 2
+    return data
+
+
+def _breaks(target: str, data: bytes) -> str:
+    """How the target fails on `data`; empty if it does not."""
+    try:
+        importlib.import_module(f"fuzz.targets.{target}").check(data)
+    except Exception as error:  # noqa: BLE001 - any exception is a find
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
 def run(target: str, seconds: int) -> Run:
     """Fuzz a target in a process of its own, from its seeds and what earlier runs found."""
     corpus, seeds = _RUN / "corpus" / target, _SEEDS / target
@@ -79,8 +103,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="fuzz", description=__doc__)
     parser.add_argument("target", nargs="?", choices=targets(), help="all of them if left out")
     parser.add_argument("--seconds", type=int, default=60, help="for each of all targets")
+    parser.add_argument("--minimise", type=Path, metavar="CRASH", help="print a short one like it")
     options, rest = parser.parse_known_args()
     _RUN.mkdir(parents=True, exist_ok=True)
+    if options.target and options.minimise:
+        sys.stdout.buffer.write(minimise(options.target, options.minimise.read_bytes()))
+        return 0
     if options.target and rest:
         fuzz(options.target, rest)
     crashed = False
