@@ -113,9 +113,11 @@ def _brotli(body: bytes) -> Iterator[bytes]:
     """The decoder itself refuses what follows the stream."""
     stream = brotli.Decompressor()
     for start in range(0, len(body), _STEP_BYTES):
-        yield stream.process(body[start : start + _STEP_BYTES], output_buffer_limit=_STEP_BYTES)
-        while not (stream.is_finished() or stream.can_accept_more_data()):
-            yield stream.process(b"", output_buffer_limit=_STEP_BYTES)
+        chunk = body[start : start + _STEP_BYTES]
+        yield (piece := stream.process(chunk, output_buffer_limit=_STEP_BYTES))
+        # It takes all of its input and holds output back: to accept more does not mean to be empty.
+        while not stream.is_finished() and (piece or not stream.can_accept_more_data()):
+            yield (piece := stream.process(b"", output_buffer_limit=_STEP_BYTES))
     if not stream.is_finished():
         raise _MalformedError
 

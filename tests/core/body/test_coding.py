@@ -63,6 +63,14 @@ def test_what_was_compressed_comes_back(name: str) -> None:
     assert decode(COMPRESS[name](b""), [name], 10_000) == b""
 
 
+@pytest.mark.parametrize("name", COMPRESS)
+def test_what_was_compressed_a_thousandfold_comes_back(name: str) -> None:
+    """Few bytes in, many steps out: a decoder that waits for more input is not at its end."""
+    long = b" " * MIB + TEXT
+
+    assert decode(COMPRESS[name](long), [name], 2 * MIB) == long
+
+
 def test_codings_are_undone_last_first() -> None:
     applied = codings("gzip,\tBR , identity, X-gzip")
     assert applied == ["gzip", "br", "x-gzip"]
