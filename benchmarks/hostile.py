@@ -18,6 +18,7 @@ import gc
 import json
 import os
 import re
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -42,6 +43,8 @@ from extauthz.telemetry.observation import Observation
 _SIZES: Final = {"64 KB": 64 * 1024, "8 MiB": 8 * 1024 * 1024}
 _STALL_MS, _MEMORY_TIMES = 10, 40
 _SMALL_BYTES: Final = 4 * 1024
+#: As in `extauthz.server.serve`.
+_SWITCH_S: Final = 0.0005
 _TICK_S: Final = 0.001
 _IDLE_S: Final = 0.05
 #: No check of the catalogue may take longer than this, whatever it is.
@@ -138,9 +141,10 @@ async def _cost(
     message, loop = _message(body), asyncio.get_running_loop()
     # What is loaded and cached at the first request of a kind is no cost of the one measured.
     await authorizer.check(_message(small), loop.time() + _PATIENCE_S, Cancellation())
+    gc.collect()
+    gc.freeze()  # as a server does once it is ready
     ticker = _Ticker()
     idles, stalls, lates, cpus, walls = [], [], [], [], []
-    gc.collect()
     before = _resident("VmRSS")
     _forget_peak()
     for check in range(checks):
@@ -202,6 +206,7 @@ def _alone(measure: Callable[[], Cost]) -> Cost:
 def _measured(
     name: str, size: str, make: Callable[[int], Body], served: ModelDirectory, checks: int
 ) -> Cost:
+    sys.setswitchinterval(_SWITCH_S)
     body, small = make(_SIZES[size]), make(_SMALL_BYTES)
     return _alone(lambda: uvloop.run(_cost(name, size, body, small, served, checks)))
 
