@@ -6,11 +6,14 @@ from typing import Final
 
 from extauthz.core.call import Provenance, Segment
 
-#: Characters shown on each side of a joint: between texts of one provenance, between others, and
-#: between the parts of a text. A chat of ordinary turns costs less than half as much again.
-_RADIUS: Final = 64
-_OTHER_RADIUS: Final = 40
-_PART_RADIUS: Final = 32
+#: Characters shown on each side of a joint: with a space in it, and without (one word is looked for
+#: there, and most of its message stands in the message's own text).
+_RADIUS: Final = 48
+_GLUED_RADIUS: Final = 32
+#: Where a text ends like this and the next begins anew, each says by itself what it says. Shorter
+#: ones are fragments, whatever they end with.
+_ENDS: Final = (".", "!", "?", "…", "。", "！", "？", "।", "؟", "۔")
+_FRAGMENT: Final = 24
 #: A longest text: joints are packed, so that each does not cost a window of the model.
 _PACKED: Final = 2_048
 
@@ -24,54 +27,65 @@ def joined(segments: Sequence[Segment]) -> list[tuple[Provenance, str]]:
     the parts of a segment among themselves. Each joint is shown with a space in it and, if letters
     or digits meet there, without one. Pieces shorter than the radius chain on to the next, so that a
     payload in many small ones is whole. A joint between different provenances counts as the user's.
+    Nothing is shown where a sentence ends and another begins, nor across loose strings (the segment
+    without a pointer), which nobody puts beside a message.
     """
-    chains: list[tuple[Provenance, str]] = []
-    everything = [(one.provenance, one.text) for one in segments]
+    return list(_packed(_texts(segments)))
+
+
+def _texts(segments: Sequence[Segment]) -> Iterator[tuple[Provenance, str]]:
+    everything = [(one.provenance, one.text) for one in segments if one.pointer]
     mixed = len({whose for whose, _ in everything}) > 1
-    chains += _chains(everything, _OTHER_RADIUS if mixed else _RADIUS)
-    for provenance in Provenance:
-        own = [pair for pair in everything if pair[0] is provenance]
-        if len(own) > 1 and mixed:
-            chains += _chains(own, _RADIUS)
-    for one in segments:
-        chains += _chains([(one.provenance, part) for part in one.parts], _PART_RADIUS)
-    return list(_packed(chains))
+    rows = [everything]
+    if mixed:
+        rows += [[one for one in everything if one[0] is provenance] for provenance in Provenance]
+    for row in rows:
+        for whose, chain in _chains(row, _RADIUS):
+            yield whose, " ".join(chain)
+    # With white space between, the parts of a segment stand in its own text already.
+    rows += [[(one.provenance, part) for part in one.parts] for one in segments]
+    for row in rows:
+        for whose, chain in _chains(row, _GLUED_RADIUS):
+            yield from _glued(whose, chain)
 
 
-def _chains(pieces: _Pieces, radius: int) -> Iterator[tuple[Provenance, str]]:
+def _chains(pieces: _Pieces, radius: int) -> Iterator[tuple[Provenance, list[str]]]:
     """The texts across the joints of consecutive pieces, with those of short pieces run together."""
     chain: list[str] = []
     whose: set[Provenance] = set()
     for (left_whose, left), (right_whose, right) in pairwise(pieces):
-        if not chain:
-            chain, whose = [left[-radius:]], {left_whose}
-        whose.add(right_whose)
-        if len(right) <= radius:
-            chain.append(right)
-            continue
-        chain.append(right[:radius])
-        yield from _shown(chain, whose)
-        chain = []
+        if not _is_closed(left, right):
+            chain = chain or [left[-radius:]]
+            chain.append(right[:radius])
+            whose |= {left_whose, right_whose}
+            if len(right) <= radius:
+                continue
+        if chain:
+            yield _owner(whose), chain
+            chain, whose = [], set()
     if chain:
-        yield from _shown(chain, whose)
+        yield _owner(whose), chain
 
 
-def _shown(chain: Sequence[str], whose: set[Provenance]) -> Iterator[tuple[Provenance, str]]:
-    """A chain with spaces in its joints, and without where that makes other words."""
-    owner = next(iter(whose)) if len(whose) == 1 else Provenance.USER
-    yield owner, " ".join(chain)
-    if any(_meet(left, right) for left, right in pairwise(chain)):
-        yield owner, "".join(_glued(chain))
+def _owner(whose: set[Provenance]) -> Provenance:
+    return next(iter(whose)) if len(whose) == 1 else Provenance.USER
 
 
-def _meet(left: str, right: str) -> bool:
-    return left[-1:].isalnum() and right[:1].isalnum()
+def _is_closed(left: str, right: str) -> bool:
+    """Whether no reader would read on from one text into the next."""
+    return (
+        min(len(left), len(right)) > _FRAGMENT
+        and left.rstrip().endswith(_ENDS)
+        and not right.lstrip()[:1].islower()
+    )
 
 
-def _glued(chain: Sequence[str]) -> Iterator[str]:
-    yield chain[0]
-    for left, right in pairwise(chain):
-        yield right if _meet(left, right) else f" {right}"
+def _glued(whose: Provenance, chain: Sequence[str]) -> Iterator[tuple[Provenance, str]]:
+    """The chain without spaces where letters or digits meet, if they do: it has other words then."""
+    meeting = [left[-1:].isalnum() and right[:1].isalnum() for left, right in pairwise(chain)]
+    if any(meeting):
+        gaps = ["" if met else " " for met in meeting]
+        yield whose, chain[0] + "".join(map("".join, zip(gaps, chain[1:], strict=True)))
 
 
 def _packed(chains: Iterable[tuple[Provenance, str]]) -> Iterator[tuple[Provenance, str]]:
