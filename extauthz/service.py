@@ -31,8 +31,8 @@ _log: Final = logging.getLogger(__name__)
 
 #: Share of the caller's time that we use, so that our answer arrives before its timeout does.
 _DEADLINE_SHARE: Final = 0.8
-#: Bodies up to here are read on the event loop (64 KB: some 2 ms); larger ones on a thread.
-_INLINE_BYTES: Final = 64 * 1024
+#: Bodies up to here are read on the event loop (the worst take some 2 ms); larger ones on a thread.
+_INLINE_BYTES: Final = 8 * 1024
 #: Parsing holds the interpreter for most of its time: more threads would read no faster.
 _READERS: Final = 2
 #: Bytes of large bodies that may wait to be read or be read at once. A parsed body takes up to 40

@@ -24,6 +24,7 @@ from extauthz.core.views import (
     grows_beyond_measure,
     hidden_channels,
     joined,
+    normalise,
     views,
 )
 
@@ -146,6 +147,9 @@ def _looks(segments: tuple[Segment, ...], detect: Detect) -> Iterator[Look]:
 
 def _found(looks: Iterable[Look], detect: Detect) -> Iterator[Finding]:
     for look in looks:
+        # The normalised look leaves out what differs in typography only, and that a pattern sees.
+        if look.view == RAW and detect.patterns and not look.text.isascii():
+            yield from find(look.segment, NORMALISED, normalise(look.text), detect)
         yield from find(look.segment, look.view, look.text, detect)
         # The normalised view shows what was hidden, so there is nothing hidden in it any more.
         if detect.hidden_text is not Reaction.IGNORE and look.view != NORMALISED:
