@@ -19,9 +19,9 @@ def check(data: bytes) -> None:
     if not isinstance(reading, Reading):
         return
     require(reading.coverage.complete, "scanned and exempt bytes are all there are")
-    raw = {look.segment.pointer for look in reading.looks if look.view == "raw"}
-    require(all(look.segment.pointer in raw for look in reading.looks), "every view has a raw one")
-    segments = {id(look.segment): look.segment for look in reading.looks}.values()
+    raw = [look for look in reading.looks if look.view == "raw"]
+    require(all(look.text == look.segment.text for look in raw), "the raw view is the text")
+    segments = {id(look.segment): look.segment for look in raw}.values()
     scanned = sum(len(part.encode()) for segment in segments for part in segment.parts)
     require(scanned >= reading.coverage.scanned, "what counts as scanned is in a segment")
     require(len(reading.looks) <= _MAX_VIEWS * max(1, len(segments)), "a text has few views")
