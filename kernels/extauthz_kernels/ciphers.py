@@ -6,9 +6,9 @@ from numpy.typing import NDArray
 
 from extauthz_kernels._jit import kernel, read_only
 
-#: Bits of a cipher: read backwards; looked for only in words with its own kind of symbols; looked for
-#: in words that read well as they stand too.
-BACKWARDS, SYMBOLS, ALWAYS = 1, 2, 4
+#: Bits of a cipher: looked for only in words with its own kind of symbols; looked for in words that
+#: read well as they stand too.
+SYMBOLS, ALWAYS = 1, 2
 #: One odd word, a name or a number, costs a run no more than this, in half bits.
 _MOST_LOST = -10
 #: A run ends where it has lost so much.
@@ -28,16 +28,19 @@ def _belongs(words: NDArray[np.int32], word: int) -> bool:
 
 @kernel(
     numba.int64(
-        read_only(numba.uint32), numba.uint8[:, ::1], read_only(numba.uint8), numba.int8[:, ::1],
-        read_only(numba.int64), numba.int32[:, ::1], numba.int32[:, ::1], numba.int32[:, ::1],
+        read_only(numba.uint32), numba.uint8[:, ::1], numba.int8[:, ::1], read_only(numba.uint8),
+        numba.int8[:, ::1], read_only(numba.int64), numba.int32[::1], numba.int32[:, ::1],
+        numba.int32[:, ::1], numba.int32[:, ::1],
     )
 )  # fmt: skip
 def cipher_runs(
     points: NDArray[np.uint32],
     letters: NDArray[np.uint8],
+    steps: NDArray[np.int8],
     kinds: NDArray[np.uint8],
     pairs: NDArray[np.int8],
     enough: NDArray[np.int64],
+    reads: NDArray[np.int32],
     words: NDArray[np.int32],
     sums: NDArray[np.int32],
     runs: NDArray[np.int32],
@@ -45,15 +48,22 @@ def cipher_runs(
     """Find runs of words that read clearly better undone by one of some ciphers than as they stand.
 
     Each word counts for a cipher by the half bits by which it reads better, but never more than by
-    how much better it reads than another language, which has half a bit less a letter; a running sum per cipher that never falls below zero finds the runs.
+    how much better it reads than another language, which has half a bit less a letter; a running
+    sum per cipher that never falls below zero finds the runs.
+
+    The first ciphers make letters of any ASCII, the others of letters alone: what these make of two
+    letters in a row is in one row of a table, so that all of them are tried at once.
 
     Args:
         points: (n,) uint32.
-        letters: (k, 128) uint8: what each cipher makes of ASCII, 1 to 26 for a letter, else 0. The
-            first row is no cipher.
-        kinds: (k,) uint8, bits of each cipher.
+        letters: (j, 128) uint8: what ASCII is, 1 to 26 for a letter, else 0: as it stands, and to
+            each of the first j - 1 ciphers.
+        steps: (729, k - j) int8: half bits for a letter after a letter under each other cipher, as
+            they stand: row 27 * before + after.
+        kinds: (k,) uint8, bits of each cipher. Entry 0, here and below, is no cipher.
         pairs: (27, 27) int8, half bits for a letter after a letter.
         enough: (k,) int64, half bits from which on a run is no coincidence.
+        reads: (k - j,) int32: scratch.
         words: (n // 2 + 1, 3) int32: scratch.
         sums: (k, 4) int32: scratch.
         runs: (n // 2 + 1, 4) int32, overwritten: first word's start, last word's end, cipher and
@@ -63,7 +73,8 @@ def cipher_runs(
         Number of runs.
     """
     total = points.shape[0]
-    ciphers = letters.shape[0]
+    ciphers = kinds.shape[0]
+    first = letters.shape[0]
     sums[:] = 0
     count = 0
     active = 0
@@ -96,36 +107,55 @@ def cipher_runs(
         odd |= symbols >= 3 and count_letters >= 2
         as_is += int(pairs[before, 0])
         last = at == start
+        length = at - start
         if not last:
             words[word, 0] = start
             words[word, 1] = at
             words[word, 2] = -1 if odd else as_is
             word += 1
-            if active == 0 and as_is >= 2 * (at - start):
+            if active == 0 and as_is >= 2 * length:
                 continue
+        unreadable = as_is < _READABLE and count_letters > 0
+        doubtful = as_is < 2 * length
+        bar = max(as_is, length) + 1
+        if not last and (unreadable or doubtful):
+            reads[:] = 0
+            row = 0
+            for index in range(start, at):
+                point = points[index]
+                letter = letters[0, point] if point < 128 else 0
+                row = (row % 27) * 27 + letter
+                for cipher in range(ciphers - first):
+                    reads[cipher] += steps[row, cipher]
+            row = (row % 27) * 27
+            for cipher in range(ciphers - first):
+                reads[cipher] += steps[row, cipher]
         active = 0
         for cipher in range(1, ciphers):
-            backwards = kinds[cipher] & BACKWARDS
-            wanted = (as_is < _READABLE and count_letters > 0) or (
-                as_is < 2 * (at - start) and kinds[cipher] & ALWAYS
-            )
+            sum_ = sums[cipher, 0]
+            wanted = not last and (unreadable or (doubtful and kinds[cipher] & ALWAYS))
             gain = -as_is - 1
             if kinds[cipher] & SYMBOLS:
                 wanted = odd
                 gain = min(as_is, 0) - 1
-            if wanted and not last:
-                reads = 0
+            if last:
+                gain = -sum_
+            elif wanted and cipher >= first:
+                gain = max(reads[cipher - first] - bar, _MOST_LOST)
+            elif wanted:
+                found = 0
                 before = 0
                 for index in range(start, at):
                     point = points[index]
                     letter = letters[cipher, point] if point < 128 else 0
-                    reads += int(pairs[letter, before] if backwards else pairs[before, letter])
+                    found += int(pairs[before, letter])
                     before = letter
-                reads += int(pairs[0, before] if backwards else pairs[before, 0])
-                gain = min(reads - as_is, reads - (at - start)) - 1
-            gain = -sums[cipher, 0] if last else max(gain, _MOST_LOST)
-            sum_ = sums[cipher, 0]
-            if sum_ == 0 and gain > 0:
+                gain = max(found + int(pairs[before, 0]) - bar, _MOST_LOST)
+            else:
+                gain = max(gain, _MOST_LOST)
+            if sum_ == 0 and gain <= 0:
+                continue
+            if sum_ == 0:
                 sums[cipher, 2] = word - 1
             sum_ += gain
             if sum_ > sums[cipher, 1]:
@@ -153,12 +183,12 @@ def cipher_runs(
     for run in range(count):
         least = runs[run - 1, 1] + 1 if run > 0 else 0
         most = runs[run + 1, 0] - 1 if run + 1 < count else word - 1
-        first, final = runs[run, 0], runs[run, 1]
-        while first > least and _belongs(words, first - 1):
-            first -= 1
+        begin, final = runs[run, 0], runs[run, 1]
+        while begin > least and _belongs(words, begin - 1):
+            begin -= 1
         while final < most and _belongs(words, final + 1):
             final += 1
-        runs[run, 0] = first
+        runs[run, 0] = begin
         runs[run, 1] = final
     for run in range(count):
         runs[run, 0] = words[runs[run, 0], 0]

@@ -217,7 +217,15 @@ def join_symbols(
     total = points.shape[0]
     count = 0
     position = 0
+    alnum = False  # whether the code point before is
     while position < total:
+        kind = kinds[points[position]] if points[position] < kinds.shape[0] else 0
+        if alnum or not kind & ALNUM or _is(points, kinds, position + 1, ALNUM):
+            joined[count] = points[position]
+            count += 1
+            position += 1
+            alnum = bool(kind & ALNUM)
+            continue
         singles = 0
         letters = 0
         evidence = 0
@@ -227,8 +235,7 @@ def join_symbols(
         differ = False
         end = position  # behind the last single
         at = position
-        fresh = position == 0 or not _is(points, kinds, position - 1, ALNUM)
-        while fresh and _is(points, kinds, at, ALNUM) and not _is(points, kinds, at + 1, ALNUM):
+        while _is(points, kinds, at, ALNUM) and not _is(points, kinds, at + 1, ALNUM):
             singles += 1
             letters += 1 if _is(points, kinds, at, LETTER) else 0
             mixed |= differ
@@ -254,12 +261,12 @@ def join_symbols(
             at = after
         evidence += int(pairs[before, 0])
         spelled = singles >= shortest and letters > 0 and (not mixed or evidence >= readable)
-        stop = max(end, position + 1)
-        for index in range(position, stop):
+        for index in range(position, end):
             if not spelled or _is(points, kinds, index, ALNUM | SPACE):
                 joined[count] = points[index]
                 count += 1
-        position = stop
+        position = end
+        alnum = True
     return count
 
 
@@ -315,6 +322,12 @@ def turn_words(
     total = points.shape[0]
     runs = 0
     position = 0
+    certain = 0
+    for at in range(total):
+        turned[at] = points[at]
+        certain += upright[points[at]] >> 31 if points[at] < upright.shape[0] else 0
+    if certain < fewest:
+        return 0
     while position < total:
         # Words of the run that starts here; `end` is behind the last whole one.
         end = position

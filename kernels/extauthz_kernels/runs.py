@@ -67,92 +67,104 @@ def evidence(
     return best
 
 
-@kernel(numba.int64(numba.uint8[::1], numba.int64, numba.uint32[::1]))
-def _utf8(octets: NDArray[np.uint8], count: int, points: NDArray[np.uint32]) -> int:
-    """Read strict UTF-8, or UTF-16 of ASCII alone. Number of code points, -1 if it is neither."""
-    wide = count >= 4
-    at = 1
-    while wide and at < count:
-        wide = octets[at] == 0
-        at += 2
-    found = 0
-    at = 0
-    while at < count:
-        lead = octets[at]
-        if lead < 0x80:
-            length = 2 if wide else 1
-            point = int(lead)
-        elif 0xC2 <= lead < 0xE0:
-            length = 2
-            point = lead & 0x1F
-        elif 0xE0 <= lead < 0xF0:
-            length = 3
-            point = lead & 0x0F
-        elif 0xF0 <= lead < 0xF5:
-            length = 4
-            point = lead & 0x07
-        else:
-            return _REJECTED
-        if at + length > count:
-            # The last character may be cut: what was glued behind it is no part of the text.
-            return found if lead >= 0x80 and found > 0 else _REJECTED
-        if lead >= 0x80:
-            for step in range(1, length):
-                if octets[at + step] & 0xC0 != 0x80:
-                    return _REJECTED
-                point = point << 6 | octets[at + step] & 0x3F
-            if point >= 0x110000 or 0xD800 <= point < 0xE000:
-                return _REJECTED
-            if point < 0x80 or (length == 3 and point < 0x800) or (length == 4 and point < 0x10000):
-                return _REJECTED
-        points[found] = point
-        found += 1
-        at += length
-    return found
-
-
-@kernel(numba.int64(_POINTS, _TABLE, numba.int64, numba.int64, numba.int64, numba.uint8[::1]))
-def _digits(
+@kernel(numba.int64(_POINTS, _TABLE, numba.int64, numba.int64, numba.int64, numba.uint32[::1]))
+def _read(
     points: NDArray[np.uint32],
     values: NDArray[np.uint8],
     start: int,
     end: int,
     shape: int,
-    octets: NDArray[np.uint8],
+    said: NDArray[np.uint32],
 ) -> int:
-    """Octets that the digits between `start` and `end` are, a last incomplete group included.
+    """Read the digits between `start` and `end` as UTF-8, or as UTF-16 of ASCII alone.
 
-    `shape` is base, digits and octets of a group, as base * 256 + digits * 16 + octets.
+    Ends at the first octet that no text has, so that noise costs little. The last group may be
+    incomplete, and the last character cut: what was glued behind it is no part of the text.
+
+    Args:
+        points: (n,) uint32.
+        values: (128,) uint8, the value of each digit; those of base or more are passed over.
+        start: first digit.
+        end: behind the last one.
+        shape: of a group, as base * 256 + digits * 16 + octets.
+        said: (n,) uint32, overwritten from the start.
+
+    Returns:
+        Number of code points, all of which can be printed; -1 if it is no text.
     """
     base, size, width = shape >> 8, shape >> 4 & 15, shape & 15
-    count = 0
-    held = 0
+    count = held = octets = 0
+    point = least = more = 0  # of the character that is being read; so many octets are missing
+    wide = False
     number = np.uint64(0)
-    for at in range(start, end + size):
+    for at in range(start, end + 1):
+        kept = width
         if at < end:
             value = values[points[at]] if points[at] < 128 else NONE
             if value >= base:
                 continue
-        elif held == 0:
-            break
+            number = number * np.uint64(base) + np.uint64(value)
+            held += 1
+            if held < size:
+                continue
         else:
-            value = base - 1
-        number = number * np.uint64(base) + np.uint64(value)
-        held += 1 if at < end else 16
-        if (held & 15) + (held >> 4) == size:
-            kept = width if held == size else (held & 15) * width // size
-            for step in range(kept):
-                octets[count] = (number >> np.uint64(8 * (width - 1 - step))) & np.uint64(0xFF)
-                count += 1
-            held = 0
-            number = np.uint64(0)
+            kept = held * width // size
+            for _ in range(size - held):
+                number = number * np.uint64(base) + np.uint64(base - 1)
+        for step in range(kept):
+            octet = np.int64((number >> np.uint64(8 * (width - 1 - step))) & np.uint64(0xFF))
+            octets += 1
+            wide |= octets == 2 and octet == 0 and more == 0
+            if wide and octets % 2 == 0:
+                if octet != 0:
+                    return _REJECTED
+                continue
+            if more > 0:
+                if octet & 0xC0 != 0x80:
+                    return _REJECTED
+                point = point << 6 | octet & 0x3F
+                more -= 1
+                if more > 0:
+                    continue
+                if point < least or point >= 0x110000 or 0xD800 <= point < 0xE000:
+                    return _REJECTED
+            elif octet < 0x80:
+                point = octet
+            elif wide or octet < 0xC2 or octet >= 0xF5:
+                return _REJECTED
+            else:
+                more = 1 if octet < 0xE0 else 2 if octet < 0xF0 else 3
+                least = 0x80 if more == 1 else 0x800 if more == 2 else 0x10000
+                point = octet & 0x3F >> more
+                continue
+            if (point < 32 and point not in (9, 10, 13)) or 0x7F <= point < 0xA0:
+                return _REJECTED
+            said[count] = point
+            count += 1
+        held = 0
+        number = np.uint64(0)
+    if (wide and (octets < 4 or octets % 2 == 1)) or (more > 0 and count == 0):
+        return _REJECTED
     return count
+
+
+@kernel(numba.int64(_POINTS, numba.int64, numba.int64, _PAIRS))
+def _readable(points: NDArray[np.uint32], start: int, end: int, pairs: NDArray[np.int8]) -> int:
+    """Half bits by which what stands between `start` and `end` reads better than chance."""
+    reads = 0
+    before = 0
+    for at in range(start, end):
+        if points[at] not in (0x0A, 0x0D):  # of a wrapped run
+            letter = letter_index(points[at])
+            reads += int(pairs[before, letter])
+            before = letter
+    return max(0, reads + int(pairs[before, 0]))
 
 
 @kernel(
     numba.int64(
         _POINTS, _TABLE, numba.int64, numba.int64, _PAIRS, _WEIGHTS, numba.int64,
-        numba.uint8[::1], numba.uint32[::1], numba.uint32[::1],
+        numba.uint32[::1], numba.uint32[::1],
     )
 )  # fmt: skip
 def decode_groups(
@@ -163,7 +175,6 @@ def decode_groups(
     pairs: NDArray[np.int8],
     weights: NDArray[np.int64],
     enough: int,
-    octets: NDArray[np.uint8],
     scratch: NDArray[np.uint32],
     decoded: NDArray[np.uint32],
 ) -> int:
@@ -181,7 +192,6 @@ def decode_groups(
         weights: (4,) int64, as `evidence` takes it.
         enough: evidence from which on a run is replaced. What speaks for the run as it stands is
             subtracted first.
-        octets: (n,) uint8: scratch.
         scratch: (n,) uint32: scratch.
         decoded: (n,) uint32, overwritten from the start.
 
@@ -204,14 +214,9 @@ def decode_groups(
         end = position
         digits = 0
         line = 0
-        reads = 0
-        before = 0
         wrapped = False
         while end < total:
             if points[end] < 128 and values[points[end]] < base:
-                letter = letter_index(points[end])
-                reads += int(pairs[before, letter])
-                before = letter
                 digits += 1
                 line += 1
                 end += 1
@@ -227,11 +232,15 @@ def decode_groups(
             line = 0
             wrapped = True
         written = 0
-        reads = max(0, reads + int(pairs[before, 0]))
         wanted = enough if accepted_until != position - 1 else enough - _NEIGHBOUR
-        if digits >= shortest and (reads < _READABLE or digits > _LONG):
-            found = _utf8(octets, _digits(points, values, position, end, shape, octets), scratch)
-            if found > 0 and evidence(scratch, found, pairs, weights) - reads >= wanted:
+        found = 0
+        if digits >= shortest:
+            found = _read(points, values, position, end, shape, scratch)
+        if found > 0:
+            reads = _readable(points, position, end, pairs)
+            if (reads < _READABLE or digits > _LONG) and (
+                evidence(scratch, found, pairs, weights) - reads >= wanted
+            ):
                 written = found
         if written > 0:
             if replaced_until == position - 1 and points[position - 1] == 0x0A:
@@ -293,6 +302,12 @@ def decode_codes(
     count = 0
     position = 0
     while position < total:
+        point = points[position]
+        if point >= 128 or (digits[point] >= base and point != 0x5C):
+            decoded[count] = point
+            count += 1
+            position += 1
+            continue
         found = 0
         end = position  # behind the last code
         at = position

@@ -41,43 +41,75 @@ def _mapped(table: Mapping[int, int]) -> Callable[[str], str]:
     return lambda run: run.translate(table)
 
 
-#: Each cipher's letters, the bits of its kind, the half bits from which on a run of words is no
-#: coincidence, and how a run is undone. The first is leet, as the kernel expects. Of the shifts
-#: only ROT13 is common; the more ways there are to read a text, the more must speak for one.
-_CIPHERS: Final[tuple[tuple[Mapping[int, int], int, int, Callable[[str], str]], ...]] = (
-    (_LEET, ciphers.SYMBOLS, 12, _mapped(_LEET)),
-    ({}, ciphers.BACKWARDS | ciphers.ALWAYS, 24, _backwards),
-    (_ATBASH, 0, 24, _mapped(_ATBASH)),
-    (_ROT47, ciphers.ALWAYS, 30, _mapped(_ROT47)),
+#: A way to undo a run, the half bits from which on a run of words is no coincidence, and the bits of
+#: its kind. Of the shifts only ROT13 is common; the more ways there are to read a text, the more
+#: must speak for one.
+_Cipher = tuple[Callable[[str], str], int, int]
+#: Those that make letters of signs too. The first is leet, as the kernel expects.
+_OF_SIGNS: Final[tuple[tuple[Mapping[int, int], int, int], ...]] = (
+    (_LEET, 12, ciphers.SYMBOLS),
+    (_ROT47, 30, ciphers.ALWAYS),
+)
+#: Those of letters alone: what they make of each, and whether they are read backwards.
+_OF_LETTERS: Final[tuple[tuple[Mapping[int, int], bool, int, int], ...]] = (
+    ({}, True, 24, ciphers.ALWAYS),
+    (_ATBASH, False, 24, 0),
     *(
-        (table, 0, 20 if steps == 13 else 34, _mapped(table))
-        for steps, table in ((steps, _of_letters(_shifted(steps))) for steps in range(1, 26))
+        (_of_letters(_shifted(steps)), False, 20 if steps == 13 else 34, 0)
+        for steps in range(1, 26)
     ),
-    *((table, ciphers.BACKWARDS, 34, _mapped_backwards(table)) for table in (_ROT13, _ATBASH)),
+    (_ROT13, True, 34, 0),
+    (_ATBASH, True, 34, 0),
+)
+_CIPHERS: Final[tuple[_Cipher, ...]] = (
+    *((_mapped(table), enough, kind) for table, enough, kind in _OF_SIGNS),
+    (_backwards, *_OF_LETTERS[0][2:]),
+    *(
+        (_mapped_backwards(table) if backwards else _mapped(table), enough, kind)
+        for table, backwards, enough, kind in _OF_LETTERS[1:]
+    ),
 )
 
 
+def _index(char: str) -> int:
+    """1 to 26 for a letter, 0 for what is none."""
+    return _LOWER.find(char.lower()) + 1
+
+
 def _letters() -> NDArray[np.uint8]:
-    """(k, 128) uint8: the letter, 1 to 26, that each cipher makes of each character of ASCII."""
+    """(3, 128) uint8: the letter that ASCII is, as it stands and to each cipher of signs."""
     ascii_ = "".join(map(chr, range(128)))
-    rows = [ascii_, *(ascii_.translate(table) for table, *_ in _CIPHERS)]
-    return np.array([[_LOWER.find(char.lower()) + 1 for char in row] for row in rows], np.uint8)
+    rows = [ascii_, *(ascii_.translate(table) for table, *_ in _OF_SIGNS)]
+    return np.array([list(map(_index, row)) for row in rows], np.uint8)
+
+
+def _steps() -> NDArray[np.int8]:
+    """(729, k) int8: half bits for a letter after a letter under each cipher of letters."""
+    columns = []
+    for table, backwards, *_ in _OF_LETTERS:
+        become = [0, *map(_index, _LOWER.translate(table))]
+        pairs = PAIRS[np.ix_(become, become)]
+        columns.append((pairs.T if backwards else pairs).ravel())
+    return np.ascontiguousarray(np.stack(columns, axis=1))
 
 
 _LETTERS: Final = _letters()
-_KINDS: Final = np.array([0, *(kind for _, kind, _, _ in _CIPHERS)], np.uint8)
-_ENOUGH: Final = np.array([0, *(enough for _, _, enough, _ in _CIPHERS)], np.int64)
+_STEPS: Final = _steps()
+_KINDS: Final = np.array([0, *(kind for _, _, kind in _CIPHERS)], np.uint8)
+_ENOUGH: Final = np.array([0, *(enough for _, enough, _ in _CIPHERS)], np.int64)
 
 
 def decipher(text: str) -> str:
     """`text` with runs of words that read clearly better undone by a cipher undone."""
     n = len(text)
     runs, words = np.empty((n // 2 + 1, 4), np.int32), np.empty((n // 2 + 1, 3), np.int32)
-    sums = np.empty((len(_KINDS), 4), np.int32)
-    count = cipher_runs(points_of(text), _LETTERS, _KINDS, PAIRS, _ENOUGH, words, sums, runs)
+    reads, sums = np.empty(len(_OF_LETTERS), np.int32), np.empty((len(_KINDS), 4), np.int32)
+    count = cipher_runs(
+        points_of(text), _LETTERS, _STEPS, _KINDS, PAIRS, _ENOUGH, reads, words, sums, runs
+    )
     pieces: list[str] = []
     at = 0
     for start, end, cipher, _ in runs[:count].tolist():
-        pieces += text[at:start], _CIPHERS[cipher - 1][3](text[start:end])
+        pieces += text[at:start], _CIPHERS[cipher - 1][0](text[start:end])
         at = end
     return "".join((*pieces, text[at:])) if count else text

@@ -47,6 +47,8 @@ class _Groups:
     digits: int
     octets: int
     shortest: int = 4
+    #: Without one of these in a text nothing is found that other alphabets would not find.
+    signs: str = ""
 
     def decode(self, points: NDArray[np.uint32]) -> NDArray[np.uint32]:
         n = len(points)
@@ -54,7 +56,7 @@ class _Groups:
         shape = self.base * 256 + self.digits * 16 + self.octets
         count = decode_groups(
             points, self.values, shape, self.shortest, PAIRS, _OF_OCTETS, _ENOUGH,
-            np.empty(n + 8, np.uint8), np.empty(n + 8, np.uint32), decoded,
+            np.empty(n, np.uint32), decoded,
         )  # fmt: skip
         return decoded[:count]
 
@@ -69,6 +71,7 @@ class _Codes:
     most: int
     meaning: NDArray[np.uint32]
     first: int = 0
+    signs: str = ""
     weights: NDArray[np.int64] = field(default_factory=lambda: _OF_CODES)
 
     def decode(self, points: NDArray[np.uint32]) -> NDArray[np.uint32]:
@@ -109,17 +112,17 @@ _GAPS: Final = " ,;:-\n\t|"
 _ASCII: Final = _ascii()
 #: What `survey` must have found of which kind of run, and how to decode it.
 _KINDS: Final[tuple[tuple[int, int, _Codes | _Groups], ...]] = (
-    (0, 7, _Codes(_values("01", _GAPS), 2, 7, 8, _ASCII, 0, _OF_OCTETS)),
+    (0, 7, _Codes(_values("01", _GAPS), 2, 7, 8, _ASCII, 0, "", _OF_OCTETS)),
     (3, 3, _Codes(_values(_HEX, _GAPS), 16, 2, 2, _ASCII)),
     (3, 3, _Codes(_values(string.digits, _GAPS), 10, 2, 3, _ASCII)),
     (3, 3, _Codes(_values("01234567", _GAPS), 8, 2, 3, _ASCII)),
-    (4, 3, _Codes(_values(".-", " \n\t", "/"), 2, 1, 5, _morse(), 1, _OF_MORSE)),
+    (4, 3, _Codes(_values(".-", " \n\t", "/"), 2, 1, 5, _morse(), 1, "", _OF_MORSE)),
     (0, 24, _Groups(_values("01"), 2, 8, 1, 24)),
     (1, 8, _Groups(_values(_HEX), 16, 2, 1, 8)),
     (2, 8, _Groups(_values(_BASE32, "="), 32, 8, 5, 8)),
     (5, 0, _Groups(_values(_BASE64, "="), 64, 4, 3)),
-    (5, 0, _Groups(_values(_BASE64 + "+/", "="), 64, 4, 3, 8)),
-    (5, 0, _Groups(_values(_BASE64 + "-_", "="), 64, 4, 3, 8)),
+    (5, 0, _Groups(_values(_BASE64 + "+/", "="), 64, 4, 3, 8, "+/")),
+    (5, 0, _Groups(_values(_BASE64 + "-_", "="), 64, 4, 3, 8, "-_")),
     (5, 0, _Groups(_values(_ASCII85), 85, 5, 4, 8)),
 )
 
@@ -130,9 +133,13 @@ def decode_numbers(text: str) -> str:
     longest = np.zeros(6, np.int64)
     survey(points, longest)
     for run, least, kind in _KINDS:
-        if longest[run] >= least:
+        if longest[run] >= least and _may_have(text, kind.signs):
             points = kind.decode(points)
     return text if len(points) == len(given) else text_of(points)
+
+
+def _may_have(text: str, signs: str) -> bool:
+    return not signs or any(sign in text for sign in signs)
 
 
 def unpacked(text: str) -> str:
