@@ -219,6 +219,13 @@ def test_four_mebibytes_of_empty_arrays_are_refused_before_anything_is_built() -
         tracemalloc.stop()
 
 
+def test_what_is_mostly_escapes_is_refused_and_a_long_program_in_a_string_is_not() -> None:
+    program = b'["' + 9_000 * (40 * b"x" + b"\\n" + 20 * b"y" + b'\\"') + b'"]'
+    assert isinstance(parse(program), list)
+    assert parse(b'["' + b"\\n" * 2**19 + b'"]') == ["\n" * 2**19]
+    assert parse(b'["' + b"\\n" * (2**19 + 1) + b'"]') is Failure.BODY_TOO_COMPLEX
+
+
 def test_the_largest_accepted_body_of_objects_stays_below_a_stated_size() -> None:
     body = b"[" + b"{}," * (MAX_MEMBERS // 2 - 2) + b"{}]"
     tracemalloc.start()
