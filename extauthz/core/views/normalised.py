@@ -111,7 +111,7 @@ _NFKC_LENGTHS: Final = _nfkc_lengths()
 _REVEALED: Final = _revealed(_NFKC_LENGTHS)
 _KINDS: Final = _kinds()
 _LATIN_TWINS: Final = _latin()
-_FIRST_FLAG: Final = "\U0001f1e6"
+_FIRST_FLAG: Final = 0x1F1E6
 
 
 def grows_beyond_measure(texts: Iterable[str]) -> bool:
@@ -153,7 +153,7 @@ def _show_hidden(text: str) -> str:
     shown = kept[: map_points(points, _REVEALED, kept)]
     turned = np.empty_like(shown)
     turn_words(shown, _KINDS, UPRIGHT, _MIN_TURNED, turned)
-    if max(text, default="") >= _FIRST_FLAG:
+    if turned.max(initial=0) >= _FIRST_FLAG:
         fold_flags(turned, FLAGS)
     capped = np.empty_like(turned)
     return text_of(capped[: cap_runs(turned, _MARKS, _MAX_MARKS, capped)])

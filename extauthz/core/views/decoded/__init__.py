@@ -26,27 +26,35 @@ _BACKWARDS: Final = slice(None, None, -1)
 def decode(text: str, plain: str) -> str:
     """`text` with all that is encoded in it decoded; `plain`, its normalised form, if nothing is.
 
-    What was hidden in it, or reads otherwise in visual order, is decoded too.
+    What was hidden in it, or reads otherwise in visual order, is decoded too. What a cipher hid is
+    shown behind the text: it may be a name, or a word that reads like a cipher of another.
     """
     shown = plain if text.isascii() else normalise(_visual(revealed(text)))
-    channels = kept = ""
-    shown += _under_ciphers(shown)
-    for step in range(2 * DEPTH):
-        peeled = unpacked(decode_numbers(unescaped(shown)))
-        if peeled == shown or step == DEPTH:
-            # What reads well is not looked at, and what is encoded would be taken for a cipher.
-            kept = kept or shown
-            peeled = decipher(shown)
-        if peeled == shown:
+    found = _peeled(shown + _under_ciphers(shown))
+    if found != shown:
+        found += _under_ciphers(found)
+    # What is encoded would be taken for a cipher: so ciphers come last.
+    said = decipher(found)
+    if said != found and (added := excerpt(found, normalise(said))):
+        found += f"\n{_peeled(added)}"
+    return found
+
+
+def _peeled(text: str) -> str:
+    """`text` with what is encoded in it decoded, normalised after each round.
+
+    Invisible characters that were encoded themselves stay behind it, for whoever looks for them.
+    """
+    channels = ""
+    for _ in range(DEPTH):
+        peeled = unpacked(decode_numbers(unescaped(text)))
+        if peeled == text:
             break
         if not peeled.isascii():
             channels += f"\n{peeled}" if hidden_channels(peeled) else ""
             peeled = revealed(peeled)
-        shown = normalise(peeled)
-    if kept not in {plain, shown}:
-        # What was decoded may be a name, or a word that reads like a cipher of another.
-        shown = f"{kept}\n{excerpt(kept, shown)}"
-    return shown + channels
+        text = normalise(peeled)
+    return text + channels
 
 
 def _under_ciphers(text: str) -> str:
