@@ -20,7 +20,7 @@ def _filler(size: int) -> bytes:
     Most of it is blanks: to classify megabytes would test the machine, not the path.
     """
     frame = b'{ "model":"sample",%s\n "messages":[{"role":"user","content":"caf\\u00e9 %s"}]}'
-    words = b" ".join([b"w" * 10] * (min(size, 20_000) // 11))
+    words = b" ".join([b"hedgehogs,"] * (min(size, 20_000) // 11))
     return frame % (b" " * (size - len(words)), words)
 
 
