@@ -149,7 +149,7 @@ async def _measure(rounds: int) -> list[dict[str, Any]]:
     }
     rows = []
     for size, size_bytes in _SIZES.items():
-        messages = _messages(size_bytes, max(4, min(100, 200_000 // size_bytes)))
+        messages = _messages(size_bytes, max(2, min(60, 60_000 // size_bytes)))
         cells: dict[tuple[str, str], list[dict[str, float]]] = {key: [] for key in servers}
         for number in range(rounds + 1):
             for key, server in servers.items():
@@ -189,7 +189,7 @@ def _row(size: str, model: str, views: str, rounds: Sequence[dict[str, float]]) 
 def main() -> None:
     """Print the table and write results/clean_path.json."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
     rows = uvloop.run(_measure(rounds))
     columns = [f"{row['size']} {row['model']} {row['views']}" for row in rows]
