@@ -11,7 +11,7 @@ from extauthz.core.dialects import Dialect
 from extauthz.core.dialects.dialect import EVERYWHERE, ByMember, Kind, Label, Place
 from extauthz.core.findings import Detector, Finding
 from extauthz.core.media import Tree
-from extauthz.core.opaque import Blob, Content, Opaque, carried, identify
+from extauthz.core.opaque import Blob, Content, Opaque, carried, doubted, identify
 
 #: Members whose value, when the dialect defines it, is as constant as the member name.
 _ENUMERATED: Final = frozenset({"role", "type"})
@@ -19,6 +19,8 @@ _ENUMERATED: Final = frozenset({"role", "type"})
 _POINTER_KEY_CHARS: Final = 64
 #: Fewer bytes than four token ids of 32 bits: a number, a flag. Nothing can be said in them.
 _MEANINGFUL_BYTES: Final = 16
+#: Members that name the format of the bytes beside them, in any API.
+_CLAIMS: Final = ("mimeType", "mime_type", "media_type", "content_type", "filename", "fileName")
 #: No vocabulary has more words.
 _TOKEN_IDS: Final = 2**31
 
@@ -143,7 +145,7 @@ class _Walk:
         if node.place is None or not node.place.holds(around):
             self._gather(value, pointer, node, texts)
         elif node.place.kind is Kind.PAYLOAD and isinstance(value, str):
-            self._payload(value, pointer, node, texts)
+            self._payload(value, around, pointer, node, texts)
         elif node.place.kind is Kind.TOKEN_IDS and isinstance(value, Blob):
             self._blob(value.data, pointer, node, texts, Opaque.TOKEN_IDS)
         elif node.place.kind is Kind.FREE_FORM:
@@ -152,7 +154,7 @@ class _Walk:
             self.vocabulary = known
         else:
             counted = self.ids_counted
-            self._note(value, pointer, node.place)
+            self._note(value, around, pointer, node.place)
             self._gather(value, pointer, node, texts)
             self.ids_counted = counted
 
@@ -199,7 +201,7 @@ class _Walk:
         else:
             self.visit(value, around, f"{pointer}/{_escape(step)}", node, texts)
 
-    def _note(self, value: Tree, pointer: str, place: Place) -> None:
+    def _note(self, value: Tree, around: Tree, pointer: str, place: Place) -> None:
         """Count what the strings of `value` do not say."""
         match place.kind:
             case Kind.TOKEN_IDS if not self.ids_counted:
@@ -216,16 +218,21 @@ class _Walk:
                 kind = identify(value.encode()).kind
                 if kind not in {None, Opaque.BINARY}:
                     self._count(kind, 1)
+            case Kind.FILE if isinstance(value, Blob):
+                content = identify(value.data)
+                self._count(Opaque.BINARY, doubted(content, _claims(around)) != content)
             case Kind.TEMPLATE if value:
                 self.findings.append(Finding(Detector.CHAT_TEMPLATE, pointer, "raw"))
 
-    def _payload(self, text: str, pointer: str, node: _Node, texts: list[str]) -> None:
+    def _payload(
+        self, text: str, around: Tree, pointer: str, node: _Node, texts: list[str]
+    ) -> None:
         shown, content, remote = carried(text)
         self.scan(shown, texts)
         self._count(Opaque.REMOTE, remote)
         if content is not None:
             size = _utf8_bytes(text) - _utf8_bytes(shown)
-            self._content(content, size, pointer, node, texts)
+            self._content(doubted(content, _claims(around)), size, pointer, node, texts)
 
     def _blob(
         self,
@@ -281,6 +288,11 @@ class _Walk:
 
 def _provenance(value: Tree, node: _Node) -> Provenance | None:
     return node.label.of(value) if isinstance(node.label, ByMember) else node.label
+
+
+def _claims(around: Tree) -> list[object]:
+    """What stands beside some bytes and names their format."""
+    return [around.get(name) for name in _CLAIMS] if isinstance(around, dict) else []
 
 
 def _references(value: Tree) -> int:

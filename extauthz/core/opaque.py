@@ -3,6 +3,7 @@
 import binascii
 import re
 import string
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NamedTuple
@@ -53,6 +54,9 @@ class Carried(NamedTuple):
     remote: bool
 
 
+#: What no upstream reads words in, unless it takes them for something else.
+_MEDIA: Final = frozenset({Opaque.IMAGE, Opaque.AUDIO, Opaque.VIDEO})
+
 #: First bytes of each format, from its specification. What a sender says about the format (a
 #: MIME type, a file name) is a claim and is not looked at.
 _MAGIC: Final[tuple[tuple[bytes, Opaque], ...]] = (
@@ -101,6 +105,9 @@ _MAX_CONTROL_SHARE: Final = 1 / 4
 _DATA_URL: Final = re.compile(r"[\x00-\x20]*+data:([^,]*+),", re.IGNORECASE)
 _BASE64_URL: Final = re.compile(r";\s*base64\s*$", re.IGNORECASE)
 _URL: Final = re.compile(r"\s*+(?:[a-z][a-z0-9+.-]*+:)?//", re.IGNORECASE)
+_LOOSE_BASE64: Final = re.compile(rb"[A-Za-z0-9+/_\-=\s]*+")
+#: Shorter ones may be a word or two, and are too short to say anything else.
+_MEANT_DIGITS: Final = 24
 _NOT_BASE64: Final = bytes({*range(256)} - {*string.ascii_letters.encode(), *b"0123456789+/"})
 _FROM_URL_SAFE: Final = bytes.maketrans(b"-_", b"+/")
 #: Values of hexadecimal digits, 16 for every other byte.
@@ -118,6 +125,18 @@ _PLAIN_HEADS: Final = frozenset(
         ("text", ("plain", "html", "csv", "markdown")),
     )
     for name in names
+)
+
+
+#: No MIME type and no name of a file is longer.
+_LONGEST_CLAIM: Final = 512
+#: MIME types that are neither of media nor of just any bytes, and names of files that do not end
+#: as those of media do.
+_OF_WORDS: Final = re.compile(
+    r"\s*(?!image/|audio/|video/|[a-z]+/octet-stream|application/(?:ogg|mp4))[\w.+-]+/[\w.+-]"
+    r"|[^/]*\.(?!(?:png|jpe?g?|jfif|gif|webp|bmp|tiff?|heic|heif|avif|jxl|mp[34]|mpeg|mpga|m4[abv]|wave?"
+    r"|web[ma]|og[gav]|opus|flac|aac|avi|mov|mkv)\s*\Z)\w+\s*\Z",
+    re.IGNORECASE,
 )
 
 
@@ -139,20 +158,47 @@ def carried(text: str) -> Carried:
     url = _DATA_URL.match(joined)
     header, data = (url[1], joined[url.end() :]) if url else ("", joined)
     if url and not _BASE64_URL.search(header):
-        return Carried(text, _news(_percent_decoded(data), text), remote=False)
+        return Carried(text, _news(_percent_decoded(data), text, header), remote=False)
     if joined == text and (decoded := _strict_base64(data)) is not None:
         shown = url[0] if url and url[0].lower() not in _PLAIN_HEADS else ""
-        return Carried(shown, identify(decoded), remote=False)
-    content = _news(_lenient_base64(_percent_decoded(data) if url else data.encode()), text)
+        return Carried(shown, doubted(identify(decoded), [header]), remote=False)
+    digits = _percent_decoded(data) if url else data.encode()
+    claim = header if url or _is_loose_base64(digits) else None
+    content = _news(_lenient_base64(digits), text, claim)
     return Carried(text, content, remote=_URL.match(joined) is not None)
 
 
-def _news(data: bytes, text: str) -> Content | None:
-    """The content of `data` where it says more than `text` does, which is read anyway."""
-    content = identify(data) if data else None
-    if content is None or content.kind is Opaque.BINARY or (content.text and content.text in text):
-        return None
+def doubted(content: Content, claims: Iterable[object]) -> Content:
+    """`content`, but BINARY if it looks like a medium where one of `claims` says that it is none.
+
+    A claim (a MIME type, the name of a file) is believed only in so far as the upstream may go by it
+    and read text, whatever the bytes begin with: text in Latin-1 may begin with "BM", as a picture.
+    """
+    if content.text is None and content.kind in _MEDIA and any(map(_is_of_words, claims)):
+        return content._replace(kind=Opaque.BINARY)
     return content
+
+
+def _is_of_words(claim: object) -> bool:
+    if not isinstance(claim, str):
+        return False
+    return len(claim) > _LONGEST_CLAIM or _OF_WORDS.match(claim) is not None
+
+
+def _news(data: bytes, text: str, claim: str | None) -> Content | None:
+    """The content of `data` where it says more than `text` does, which is read anyway.
+
+    Plain words, too, are base64 of bytes of no format: those count only where there is a `claim`.
+    """
+    content = doubted(identify(data), [claim]) if data else None
+    if content is None or (content.text and content.text in text):
+        return None
+    return None if claim is None and content.kind is Opaque.BINARY else content
+
+
+def _is_loose_base64(text: bytes) -> bool:
+    """Whether it is base64 to decoders that skip blanks and miss no padding, and long enough."""
+    return len(text) >= _MEANT_DIGITS and _LOOSE_BASE64.fullmatch(text) is not None
 
 
 def _without_line_breaks(text: str) -> str:
@@ -198,6 +244,8 @@ def _text_of(data: bytes) -> str | None:
 
 
 def _format_of(data: bytes) -> Opaque | None:
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return None  # UTF-16, in which "ftyp" may be two letters
     if data.startswith(b"RIFF") and data[8:12] in _RIFF:
         return _RIFF[data[8:12]]
     if data[4:8] == b"ftyp":

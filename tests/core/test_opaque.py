@@ -1,10 +1,10 @@
-"""What is no text is named, what is text is read, and a claim about it is never believed."""
+"""What is no text is named, what is text is read, and no claim makes it harmless."""
 
 import base64
 import re
 import tracemalloc
 from typing import Any
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 
 import pytest
 from hypothesis import given
@@ -166,7 +166,16 @@ def test_text_where_an_image_belongs_is_read_whatever_it_claims_to_be(url: str) 
     ("url", "kinds"),
     [
         (f"data:image/png;base64,{b64(PNG)}", {"image": 1}),
-        (f"data:text/plain;base64,{b64(PNG)}", {"image": 1}),
+        (f"data:text/plain;base64,{b64(PNG)}", {"binary": 1}),
+        (f"data:application/x-yaml;base64,{b64(PNG)}\n", {"binary": 1}),
+        (f"{' ' * 600}data:text/plain;base64,{b64(PNG)}", {"binary": 1}),
+        (f"data:application/octet-stream;base64,{b64(PNG)}", {"image": 1}),
+        (f"data:text/plain;base64,{b64(ORDER.encode('utf-16'))}\n", {"binary": 1}),
+        (f"data:text/plain;base64, {b64(ORDER.encode('utf-16'))[:-2]}", {"binary": 1}),
+        ("data:text/plain;charset=utf-16," + quote(ORDER.encode("utf-16")), {"binary": 1}),
+        (b64(ORDER.encode("utf-16-le")) + "\n", {"binary": 1}),
+        (b64(ORDER.encode("utf-16-le")).rstrip("="), {"binary": 1}),
+        (b64(b"\xff\xfea\0ftyp" + ORDER.encode("utf-16-le")), {"binary": 1}),
         (f"data:image/png;base64,{b64(PNG + ORDER.encode())}", {"image": 1}),
         (f"data:image/png;base64,{b64(bytes([0, 255]) + ORDER.encode())}", {"binary": 1}),
         (f"data:text/plain;charset=utf-16;base64,{b64(ORDER.encode('utf-16'))}", {"binary": 1}),
@@ -226,6 +235,31 @@ def test_a_source_that_says_it_is_text_is_read_as_it_stands() -> None:
     assert data in texts(source(type=["base64"], data=data))
     assert source(type="base64", data=data).coverage.opaque == {"image": 1}
     assert ORDER in texts(source(type="base64", media_type="application/pdf", data=b64(ORDER)))
+
+
+@pytest.mark.parametrize("magic", [b"BM", b"GIF89a", b"\xff\xfb", b"\0\0\0\x18ftypisom"])
+def test_a_medium_that_somebody_calls_words_is_none(magic: bytes) -> None:
+    """An upstream that goes by the claim reads Latin-1 that begins like a picture."""
+    letter = magic + b" caf\xe9 " + ORDER.encode()
+
+    def gemini(claim: str) -> Extraction:
+        inline = {"inlineData": {"mimeType": claim, "data": b64(letter)}}
+        return extract({"contents": [{"parts": [inline]}]}, DIALECTS["gemini"])
+
+    def upload(name: str) -> Extraction:
+        return extract([{"filename": name, "content": Blob(letter)}], DIALECTS["openai_files"])
+
+    for claim in ("text/plain", "Application/JSON", " text/x-a; charset=latin1", "x" * 513):
+        assert Opaque.BINARY in gemini(claim).coverage.opaque
+    for name in ("a.txt", "a.png.md", "notes.json ", "a.log"):
+        assert Opaque.BINARY in upload(name).coverage.opaque
+        assert (
+            Opaque.BINARY in source(type="base64", filename=name, data=b64(letter)).coverage.opaque
+        )
+    for claim in ("image/png", "audio/wav", "video/mp4", "application/octet-stream", ""):
+        assert Opaque.BINARY not in gemini(claim).coverage.opaque
+    for name in ("a.png", "a.b.JPEG", "voice.mp3", "photo", ""):
+        assert Opaque.BINARY not in upload(name).coverage.opaque
 
 
 def test_media_elsewhere_is_read_as_it_stands() -> None:
