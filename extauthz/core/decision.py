@@ -164,5 +164,9 @@ def _flags(detect: Detect, signals: Signals) -> tuple[str, ...]:
 
 
 def is_reserved(name: str) -> bool:
-    """Whether a request header (lower case) is ours or Envoy's to set, and never a client's."""
-    return name.startswith(OWN_HEADER_PREFIX) or name in _ENVOY_HEADERS
+    """Whether a request header (lower case) is ours or Envoy's to set, and never a client's.
+
+    Gateways of CGI and WSGI make one name of `x-a` and `x_a`.
+    """
+    spelled = name.replace("_", "-")
+    return spelled.startswith(OWN_HEADER_PREFIX) or spelled in _ENVOY_HEADERS

@@ -198,6 +198,8 @@ def test_a_denied_call_is_not_changed() -> None:
     [
         ("x-extauthz-verdict", True),
         ("x-extauthz-", True),
+        ("x_extauthz_receipt", True),
+        ("x-extauthz_receipt", True),
         ("x-envoy-auth-partial-body", True),
         ("x-envoy-auth-failure-mode-allowed", True),
         ("x-extauthz", False),
