@@ -11,13 +11,13 @@ from extauthz_kernels.fold import (
     map_points,
     turn_words,
 )
-from extauthz_kernels.hidden import hidden_runs, survey_hidden
+from extauthz_kernels.hidden import hidden_runs, survey_hidden, visual_order
 from extauthz_kernels.members import json_members
 from extauthz_kernels.pack import pack_windows
 from extauthz_kernels.percent import percent_decode
 from extauthz_kernels.runs import decode_codes, decode_groups, survey
 from extauthz_kernels.scan import cap_runs, json_shape
-from extauthz_kernels.words import changed_places, word_stream
+from extauthz_kernels.words import changed_places, long_words, word_stream
 from extauthz_kernels.worst import worst_windows
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "join_symbols",
     "json_members",
     "json_shape",
+    "long_words",
     "longest_spelling",
     "map_points",
     "pack_windows",
@@ -41,6 +42,7 @@ __all__ = [
     "survey_hidden",
     "turn_words",
     "unescape",
+    "visual_order",
     "word_stream",
     "worst_windows",
 ]

@@ -10,6 +10,8 @@ from extauthz_kernels._jit import kernel, read_only
 TAG, SELECTOR, OPERATOR, ZERO_WIDTH = 1, 2, 3, 4
 #: Variation selectors 17 to 256, which only Han characters have.
 _IDEOGRAPHIC = 0xE0100
+#: From the first on, text runs right to left, up to the second or the end of the line.
+_OVERRIDE, _POP, _LINE_FEED = 0x202E, 0x202C, 0x0A
 
 _POINTS = read_only(numba.uint32)
 _KINDS = read_only(numba.uint8)
@@ -102,4 +104,36 @@ def hidden_runs(
                 said[count] = octet
                 count += 1
             bits = octet = 0
+    return count
+
+
+@kernel(numba.int64(_POINTS, numba.uint32[::1]))
+def visual_order(points: NDArray[np.uint32], shown: NDArray[np.uint32]) -> int:
+    """Write what a reader sees of text after a right-to-left override: it runs backwards.
+
+    Up to where the override is popped, the line ends, or the next override.
+
+    Args:
+        points: (n,) uint32.
+        shown: (n,) uint32, overwritten from the start: without the overrides.
+
+    Returns:
+        Number of code points written.
+    """
+    total = points.shape[0]
+    count = 0
+    at = 0
+    while at < total:
+        if points[at] != _OVERRIDE:
+            shown[count] = points[at]
+            count += 1
+            at += 1
+            continue
+        start = at + 1
+        at = start
+        while at < total and points[at] not in (_OVERRIDE, _POP, _LINE_FEED):
+            at += 1
+        for back in range(at - 1, start - 1, -1):
+            shown[count] = points[back]
+            count += 1
     return count

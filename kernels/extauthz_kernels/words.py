@@ -77,7 +77,7 @@ def word_stream(
     return count
 
 
-@kernel(numba.int64(numba.uint32[::1], numba.int64))
+@kernel(numba.int64(_POINTS, numba.int64))
 def _hash(points: NDArray[np.uint32], start: int) -> int:
     code = 0
     for at in range(start, start + ANCHOR):
@@ -85,7 +85,7 @@ def _hash(points: NDArray[np.uint32], start: int) -> int:
     return code ^ (code >> 15)
 
 
-@kernel(numba.boolean(numba.uint32[::1], numba.int64, numba.uint32[::1], numba.int64))
+@kernel(numba.boolean(_POINTS, numba.int64, _POINTS, numba.int64))
 def _same(old: NDArray[np.uint32], here: int, new: NDArray[np.uint32], there: int) -> bool:
     step = 0
     while step < ANCHOR and old[here + step] == new[there + step]:
@@ -94,13 +94,7 @@ def _same(old: NDArray[np.uint32], here: int, new: NDArray[np.uint32], there: in
 
 
 @kernel(
-    numba.int64(
-        numba.uint32[::1],
-        numba.uint32[::1],
-        numba.int32[::1],
-        numba.int32[::1],
-        numba.int32[:, ::1],
-    )
+    numba.int64(_POINTS, _POINTS, numba.int32[::1], numba.int32[::1], numba.int32[:, ::1]),
 )
 def changed_places(
     old: NDArray[np.uint32],
@@ -174,4 +168,38 @@ def changed_places(
         places[count, 0] = new.shape[0]
         places[count, 1] = new.shape[0]
         count += 1
+    return count
+
+
+@kernel(numba.int64(_POINTS, numba.int64, numba.int64, numba.uint32[::1]))
+def long_words(
+    points: NDArray[np.uint32], shortest: int, digits: int, kept: NDArray[np.uint32]
+) -> int:
+    """Keep the words that are longer than words are, with digits in them, a space behind each.
+
+    Args:
+        points: (n,) uint32.
+        shortest: code points without white space that such a word has, at least.
+        digits: digits of ASCII that it has, at least.
+        kept: (n + 1,) uint32, overwritten from the start.
+
+    Returns:
+        Number of code points written.
+    """
+    total = points.shape[0]
+    count = 0
+    start = 0
+    seen = 0
+    for at in range(total + 1):
+        if at < total and points[at] > 32:
+            seen += 1 if 0x30 <= points[at] <= 0x39 else 0
+            continue
+        if at - start >= shortest and seen >= digits:
+            for index in range(start, at):
+                kept[count] = points[index]
+                count += 1
+            kept[count] = _GAP
+            count += 1
+        start = at + 1
+        seen = 0
     return count

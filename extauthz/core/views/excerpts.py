@@ -77,6 +77,12 @@ def excerpt(seen: str, view: str) -> str:
     return _cut(view, origin, _places(old, new))
 
 
+def surroundings(seen: str, view: str) -> str:
+    """The parts of `view` that are not so in `seen`, typography included, with some text around."""
+    new = points_of(view)
+    return _cut(view, np.arange(len(new), dtype=np.int32), _places(points_of(seen), new))
+
+
 def _stream(text: str) -> tuple[NDArray[np.uint32], NDArray[np.int32]]:
     points = points_of(text)
     stream, origin = np.empty_like(points), np.empty(len(points), np.int32)

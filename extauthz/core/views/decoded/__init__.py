@@ -5,22 +5,36 @@ encoded stays a sentence. No step makes a text longer, but that what is written 
 both as a whole and word by word.
 """
 
-from collections.abc import Callable
 from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from extauthz.core.views.decoded.ciphers import decipher
 from extauthz.core.views.decoded.codes import decode_numbers, unpacked
 from extauthz.core.views.decoded.escapes import unescaped
-from extauthz.core.views.excerpts import excerpt
+from extauthz.core.views.excerpts import excerpt, surroundings
 from extauthz.core.views.hidden import hidden_channels, revealed
 from extauthz.core.views.normalised import normalise
+from extauthz.core.views.points import points_of, text_of
+from extauthz_kernels import long_words, map_points, visual_order
 
 #: Encodings within one another that are undone; each round takes what is outermost.
 DEPTH: Final = 3
 _MIN_ENCODED: Final = 24
 _MIN_DIGITS: Final = 4
-_OVERRIDE, _POP = "\u202e", "\u202c"
-_BACKWARDS: Final = slice(None, None, -1)
+_OVERRIDE: Final = "\u202e"
+
+
+def _rot13() -> NDArray[np.uint32]:
+    """(128,) uint32: what ASCII becomes."""
+    table = np.arange(128, dtype=np.uint32)
+    for first in map(ord, "aA"):
+        table[first : first + 26] = np.roll(table[first : first + 26], -13)
+    return table
+
+
+_ROT13: Final = _rot13()
 
 
 def decode(text: str, plain: str) -> str:
@@ -32,7 +46,7 @@ def decode(text: str, plain: str) -> str:
     shown = plain if text.isascii() else normalise(_visual(revealed(text)))
     found = _peeled(shown + _under_ciphers(shown))
     if found != shown:
-        found += _under_ciphers(found)
+        found += _under_ciphers(surroundings(shown, found))
     # What is encoded would be taken for a cipher: so ciphers come last.
     said = decipher(found)
     if said != found and (added := excerpt(found, normalise(said))):
@@ -41,20 +55,24 @@ def decode(text: str, plain: str) -> str:
 
 
 def _peeled(text: str) -> str:
-    """`text` with what is encoded in it decoded, normalised after each round.
+    """`text` with what is encoded in it decoded, in place where that is most of it, else behind it.
 
-    Invisible characters that were encoded themselves stay behind it, for whoever looks for them.
+    Only what a round changed is looked at in the next. Invisible characters that were encoded
+    themselves stay behind it too, for whoever looks for them.
     """
-    channels = ""
+    found = [text]
+    channels = []
     for _ in range(DEPTH):
         peeled = unpacked(decode_numbers(unescaped(text)))
         if peeled == text:
             break
         if not peeled.isascii():
-            channels += f"\n{peeled}" if hidden_channels(peeled) else ""
+            channels += [peeled] if hidden_channels(peeled) else []
             peeled = revealed(peeled)
-        text = normalise(peeled)
-    return text + channels
+        peeled = normalise(peeled)
+        found[-1:] = [peeled] if text == found[-1] else [found[-1], peeled]
+        text = surroundings(text, peeled)
+    return "\n".join(found + channels)
 
 
 def _under_ciphers(text: str) -> str:
@@ -62,41 +80,23 @@ def _under_ciphers(text: str) -> str:
 
     A cipher over an encoding ("\h0069" is ROT13 of "\u0069") leaves no letters to judge it by.
     """
-    words = " ".join(filter(_may_be_encoded, text.split()))
+    points = points_of(text)
+    kept = np.empty(len(points) + 1, np.uint32)
+    words = kept[: long_words(points, _MIN_ENCODED, _MIN_DIGITS, kept)]
+    turned = np.empty_like(words)
+    map_points(words, _ROT13, turned)
     found = ""
-    for twist in _TWISTS if words else ():
-        twisted = twist(words)
+    for twisted in map(text_of, (turned, words[::-1]) if len(words) else ()):
         peeled = decode_numbers(unescaped(twisted))
-        if peeled != twisted and (added := excerpt(twisted, peeled)):
-            found += f"\n{added}"
+        if peeled != twisted:
+            found += f"\n{surroundings(twisted, peeled)}"
     return found
-
-
-def _may_be_encoded(word: str) -> bool:
-    """Whether it is longer than words are, with digits in it."""
-    return len(word) >= _MIN_ENCODED and sum(map(str.isdigit, word)) >= _MIN_DIGITS
-
-
-def _rot13(text: str) -> str:
-    return text.translate(_ROT13)
-
-
-_LETTERS: Final = "abcdefghijklmnopqrstuvwxyz"
-_ROT13: Final = str.maketrans(
-    _LETTERS + _LETTERS.upper(),
-    _LETTERS[13:] + _LETTERS[:13] + (_LETTERS[13:] + _LETTERS[:13]).upper(),
-)
-_TWISTS: Final[tuple[Callable[[str], str], ...]] = (_rot13, lambda text: text[_BACKWARDS])
 
 
 def _visual(text: str) -> str:
     """What a reader sees of text after a right-to-left override: it runs backwards to its end."""
     if _OVERRIDE not in text:
         return text
-    first, *rest = text.split(_OVERRIDE)
-    return first + "".join(map(_turned, rest))
-
-
-def _turned(text: str) -> str:
-    end = min((at for at in (text.find(_POP), text.find("\n")) if at >= 0), default=len(text))
-    return text[:end][_BACKWARDS] + text[end:]
+    points = points_of(text)
+    shown = np.empty_like(points)
+    return text_of(shown[: visual_order(points, shown)])
