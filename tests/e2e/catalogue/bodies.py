@@ -214,7 +214,7 @@ def _nested(depth: int, text: str) -> str:
 def _shapes() -> list[Case]:
     complex_, number = "400 body_too_complex", "400 body_number_too_large"
     keys = ",".join(f'"k{index}":{index}' for index in range(210_000))
-    few = ",".join(f'"k{index}":{index}' for index in range(5_000))
+    few = ",".join(f'"k{index}":{index}' for index in range(500))
     return [
         _raw_json("empty-lists", "B29", "[" + "[]," * (4 * _MIB // 3) + "[]]", complex_, "[[],[],[]]"),
         _raw_json("many-keys", "B29", f"{{{keys}}}", complex_, f"{{{few}}}"),
@@ -319,13 +319,18 @@ def _field(number: int, value: bytes) -> bytes:
     return bytes([number << 3 | 2, len(value)]) + value
 
 
-def _grpc(frames: bytes) -> Wire:
-    headers = (("content-type", "application/grpc"), ("te", "trailers"))
+def _grpc(frames: bytes, *more: tuple[str, str]) -> Wire:
+    headers = (("content-type", "application/grpc"), ("te", "trailers"), *more)
     return Wire("/inference.GRPCInferenceService/ModelInfer", frames, headers)
 
 
 def _frame(message: bytes, *, flag: int = 0) -> bytes:
     return struct.pack(">BI", flag, len(message)) + message
+
+
+def _squeezed(text: str) -> Wire:
+    frame = _frame(gzip.compress(_model_infer(text)), flag=1)
+    return _grpc(frame, ("grpc-encoding", "gzip"))
 
 
 def _grpc_cases() -> list[Case]:
@@ -334,6 +339,7 @@ def _grpc_cases() -> list[Case]:
     return [
         pair("C04", "model-infer", lambda text: _grpc(_frame(_model_infer(text))), "grpc 7 prompt_injection"),
         pair("C04", "two-messages", lambda text: _grpc(_frame(_model_infer("Hi")) + _frame(_model_infer(text))), "grpc 7 prompt_injection"),
+        pair("C04", "compressed", _squeezed, "grpc 7 prompt_injection"),
         Case("C04", "length-too-long", _grpc(struct.pack(">BI", 0, 9_999) + attack), malformed, twin),
         Case("C04", "bytes-behind", _grpc(_frame(attack) + b"\x01"), malformed, twin),
         Case("C04", "unknown-flag", _grpc(_frame(attack, flag=7)), malformed, twin),

@@ -3,12 +3,11 @@
 from collections.abc import Iterator
 
 import pytest
-from msgspec import structs
 
 from extauthz.demo.upstream import Upstream
 from extauthz.model.directory import ModelDirectory
 from extauthz.model.session import Session
-from tests.e2e.catalogue.harness import IDENTITY, POLICY, everything
+from tests.e2e.catalogue.harness import POLICY, everything
 from tests.e2e.running import Filter, Gateway, scorer
 
 
@@ -17,8 +16,6 @@ def filter_(request: pytest.FixtureRequest, model: ModelDirectory) -> Iterator[F
     """Our filter, on each transport in turn."""
     session = Session(model, "cpu", 1)
     with Filter(request.param, lambda: scorer(model, session), policy=POLICY) as running:
-        policy = running.authorizer.policy
-        running.authorizer.policy = structs.replace(policy, identity=IDENTITY)
         yield running
 
 

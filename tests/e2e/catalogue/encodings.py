@@ -182,7 +182,6 @@ DECODED: Final[dict[str, Encode]] = {
     "base64-unpadded": lambda text: _data(base64.b64encode)(text).rstrip("="),
     "base64-wrapped": lambda text: "\n".join(_wrapped(_data(base64.b64encode)(text), 20)),
     "base32": _data(base64.b32encode),
-    "base58": _base58,
     "ascii85": lambda text: f"<~{base64.a85encode(text.encode()).decode()}~>",
     "hex": _each("{:02x}".format),
     "hex-spaced": _each("{:02X}".format, " "),
@@ -226,6 +225,8 @@ FOLDED: Final[dict[str, Encode]] = {
     "squared-negative": lambda text: text.upper().translate(_alphabet(_from(0x1F170))),
     "regional": lambda text: text.translate(_alphabet(_from(0x1F1E6))),
     "small-caps": lambda text: text.lower().translate(_SMALL_CAPS),
+    "braille": lambda text: text.lower().translate(_BRAILLE),
+    "upside-down": lambda text: text.lower()[::-1].translate(_FLIPPED),
     "bidi-embedding": lambda text: f"\u202a{text}\u202c",
     "bidi-override": lambda text: f"\u202e{text[::-1]}\u202c",
 }
@@ -255,8 +256,7 @@ AROUND: Final[dict[str, Encode]] = {
 
 #: Known, and not undone: measured and published, not promised.
 UNDECODED: Final[dict[str, Encode]] = {
-    "braille": lambda text: text.lower().translate(_BRAILLE),
-    "upside-down": lambda text: text.lower()[::-1].translate(_FLIPPED),
+    "base58": _base58,
     "zalgo": _after("\u0301\u0316\u0337\u0350"),
     "pig-latin": lambda text: " ".join(_pig(word) for word in text.split()),
     "nato": lambda text: " ".join(_NATO.get(char, char) for char in text.lower()),

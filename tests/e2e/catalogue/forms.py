@@ -3,6 +3,7 @@
 import json
 import struct
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from tests.e2e.catalogue.case import ATTACK, HONEST, Case, pair
@@ -59,7 +60,6 @@ def _forms() -> Iterator[Case]:
         "text-file-called-audio": _file_part("a.wav", "audio/wav"),
         "part-header": lambda text: _part('name="a"', "b", f"x-note: {text}"),
         "json-part": lambda text: _part('name="a"', json.dumps({"a": text}), "content-type: application/json"),
-        "nested": lambda text: _part('name="a"', b"--YY\r\n" + _part('name="b"', text) + b"\r\n--YY--", "content-type: multipart/mixed; boundary=YY"),
     }  # fmt: skip
     for name, place in places.items():
         yield pair("B06", f"multipart-{name}", _upload(place))
@@ -83,11 +83,13 @@ def _bad_multipart() -> Iterator[Case]:
     def labelled(content_type: str, body: bytes = good.body) -> Wire:
         return Wire("/v1/files", body, (("content-type", content_type),))
 
+    nested = b"--YY\r\n" + _part('name="b"', ATTACK) + b"\r\n--YY--"
     malformed = "400 multipart_malformed"
     for name, wire in {
         "multipart-without-boundary": labelled("multipart/form-data"),
         "multipart-two-boundaries": labelled("multipart/form-data; boundary=XX; boundary=YY"),
         "multipart-other-boundary": labelled("multipart/form-data; boundary=ZZ"),
+        "multipart-nested": _multipart(_part('name="a"', nested, "content-type: multipart/mixed; boundary=YY")),
         "multipart-cut-short": labelled("multipart/form-data; boundary=XX", good.body[:-8]),
         "multipart-preamble": labelled("multipart/form-data; boundary=XX", ATTACK.encode() + b"\r\n" + twin.body),
         "multipart-epilogue": labelled("multipart/form-data; boundary=XX", twin.body + ATTACK.encode()),
@@ -123,19 +125,16 @@ def _urlencoded() -> Iterator[Case]:
         "twice-percent": lambda text: f"prompt={_percent(_percent(text))}",
         "name": lambda text: f"{_percent(text)}=1",
         "second-of-a-name": lambda text: f"q=a&q={_percent(text)}",
-        "semicolon": lambda text: f"a=b;prompt={_percent(text)}",
+        "escaped-semicolon": lambda text: f"a=b%3bprompt={_percent(text)}",
     }
     body = {"messages": [{"role": "user", "content": "Hi"}]}
     for name, query in queries.items():
         yield pair("B07", name, _asked(query, body))
         yield pair("B07", f"{name}-of-a-get", _asked(query))
-    yield Case(
-        "B07",
-        "bad-escape",
-        Wire(f"/v1/search?q=%ff%fe{_percent(ATTACK)}", headers=(), method="GET"),
-        "400 query_malformed",
-        Wire("/v1/search?q=%c3%a9", headers=(), method="GET"),
-    )
+    twin = Wire("/v1/search?q=%c3%a9", headers=(), method="GET")
+    for name, of in {"bad-escape": "q=%ff%fe", "semicolon": "a=b;prompt="}.items():
+        attack = replace(twin, path=f"/v1/search?{of}{_percent(ATTACK)}")
+        yield Case("B07", name, attack, "400 query_malformed", twin)
 
 
 def _tensors() -> Iterator[Case]:

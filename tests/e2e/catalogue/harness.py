@@ -4,7 +4,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from extauthz.core.policy import Identity, IdentitySource
 from extauthz.telemetry.observation import Observation
 from tests.e2e.catalogue.identity import jwt_authn
 from tests.e2e.catalogue.wire import Wire, send
@@ -12,11 +11,6 @@ from tests.e2e.running import Filter, Gateway, ext_authz
 
 POLICY = Path(__file__).with_name("policy.yaml")
 _OBSERVE_S = 5.0
-IDENTITY = (
-    Identity(source=IdentitySource.JWT, claim=("verified", "sub")),
-    Identity(source=IdentitySource.API_KEY, header="x-app-key"),
-    Identity(source=IdentitySource.HEADER, header="x-user"),
-)
 
 
 def everything(config: dict[str, Any]) -> None:

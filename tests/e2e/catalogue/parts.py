@@ -1,9 +1,14 @@
-"""Attacks in pieces: split over messages, parts, tools and keys, so that no piece is one."""
+"""Attacks in pieces: split over messages, parts, tools and keys, so that no piece is one.
+
+A word in two tool results has the id of the second one in its middle, for the model as well as for
+us, and so have tools their names: such pieces are not put together.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tests.e2e.catalogue.case import Case, pair
+from tests.canary_model import CANARY
+from tests.e2e.catalogue.case import ATTACK, Case, pair
 from tests.e2e.catalogue.wire import Wire, chat_of, posted
 
 Pieces = Callable[[Sequence[str]], Wire]
@@ -29,24 +34,15 @@ def _alternating(pieces: Sequence[str]) -> Wire:
     return chat_of({"role": roles[i % 2], "content": piece} for i, piece in enumerate(pieces))
 
 
-def _tool_results(pieces: Sequence[str]) -> Wire:
-    calls = [
-        {"id": f"c{i}", "type": "function", "function": {"name": "f", "arguments": "{}"}}
-        for i in range(len(pieces))
-    ]
-    results = [
-        {"role": "tool", "tool_call_id": f"c{i}", "content": piece}
-        for i, piece in enumerate(pieces)
-    ]
-    return chat_of([{"role": "user", "content": "Hi"}, {"role": "assistant", "content": None, "tool_calls": calls}, *results])  # fmt: skip
+def _tool_result_parts(pieces: Sequence[str]) -> Wire:
+    content = [{"type": "text", "text": piece} for piece in pieces]
+    return posted("/mcp", {"jsonrpc": "2.0", "id": 1, "result": {"content": content}})
 
 
-def _tool_descriptions(pieces: Sequence[str]) -> Wire:
-    tools = [
-        {"type": "function", "function": {"name": f"f{i}", "description": piece}}
-        for i, piece in enumerate(pieces)
-    ]
-    body = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "tools": tools}
+def _tool_enum(pieces: Sequence[str]) -> Wire:
+    schema = {"type": "object", "properties": {"q": {"enum": list(pieces)}}}
+    tool = {"type": "function", "function": {"name": "f", "parameters": schema}}
+    body = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "tools": [tool]}
     return posted("/v1/chat/completions", body)
 
 
@@ -80,8 +76,8 @@ _OVER: dict[str, Pieces] = {
     "system-messages": _messages("system"),
     "turns-with-answers-between": _between_answers,
     "user-and-assistant": _alternating,
-    "tool-results": _tool_results,
-    "tool-descriptions": _tool_descriptions,
+    "tool-result-parts": _tool_result_parts,
+    "tool-enum": _tool_enum,
     "keys": _keys,
     "prompt-list": _prompt_list,
     "anthropic-blocks": _anthropic_blocks,
@@ -90,15 +86,16 @@ _OVER: dict[str, Pieces] = {
 }
 
 
+_AT = ATTACK.index(CANARY)
+
+
 def _halves(text: str) -> list[str]:
     """Cut inside the word that the model knows."""
-    at = text.index(" ") + 3
-    return [text[:at], text[at:]]
+    return [text[: _AT + 2], text[_AT + 2 :]]
 
 
 def _thirds(text: str) -> list[str]:
-    at = text.index(" ")
-    return [text[: at + 2], text[at + 2 : at + 4], text[at + 4 :]]
+    return [text[: _AT + 1], text[_AT + 1 : _AT + 3], text[_AT + 3 :]]
 
 
 def cases() -> list[Case]:

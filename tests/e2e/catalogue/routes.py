@@ -100,6 +100,29 @@ def _lengths() -> Iterator[Case]:
     )
 
 
+def _echoes() -> Iterator[Case]:
+    """MCP repeats in headers what its body says, for proxies that read no bodies."""
+    call = {
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "tools/call",
+        "params": {"name": "f", "arguments": {}},
+    }
+    agrees = posted("/mcp", call, ("mcp-method", "tools/call"), ("mcp-name", "f"))
+    for name, headers in {
+        "method": (("mcp-method", "tools/list"), ("mcp-name", "f")),
+        "name": (("mcp-method", "tools/call"), ("mcp-name", "harmless")),
+        "repeated": (("mcp-method", "tools/call"), ("mcp-method", "tools/list")),
+    }.items():
+        yield Case(
+            "B09",
+            f"mcp-other-{name}-in-headers",
+            posted("/mcp", call, *headers),
+            "400 header_mismatch",
+            agrees,
+        )
+
+
 def _places() -> Iterator[Case]:
     for place in PLACES:
         name = f"{place.dialect}, {place.name}".replace(" ", "-").replace(",", "")
@@ -108,4 +131,4 @@ def _places() -> Iterator[Case]:
 
 def cases() -> list[Case]:
     """All of this subject."""
-    return [*_paths(), *_unknown(), *_upgrades(), *_methods(), *_lengths(), *_places()]
+    return [*_paths(), *_unknown(), *_upgrades(), *_methods(), *_lengths(), *_echoes(), *_places()]

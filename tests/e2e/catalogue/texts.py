@@ -19,6 +19,8 @@ _INVISIBLE = ("zero", "soft", "word-joiner", "hangul", "combining", "letters")
 def _family(name: str) -> str:
     if name.startswith("bidi"):
         return "B21"
+    if name in {"braille", "upside-down"}:
+        return "B17"
     return "A16" if name.startswith(_INVISIBLE) else "A17"
 
 
@@ -62,7 +64,7 @@ def _nested() -> Iterator[Case]:
     ]
     for chain in chains:
         yield pair("B18", "-in-".join(chain), _said(_within(*chain)))
-    yield Case("B18", "twenty-deep-says-nothing", chat(_layers(20)), PASSES, chat(_layers(2)))
+    yield Case("B18", "twelve-deep-says-nothing", chat(_layers(12)), PASSES, chat(_layers(2)))
 
 
 def _layers(depth: int) -> str:
@@ -164,20 +166,25 @@ def _special() -> Iterator[Case]:
     """Markers of somebody's chat template are text; what they frame is read, and they are noticed."""
     for name, frame in _SPECIAL.items():
         strict = chat(frame.format(HONEST), host="strict.test")
-        yield pair("B19", name, _framed(frame), twin_expected="200 special_tokens")
+        yield pair("B19", name, _framed(frame), twin_expected="200 special_tokens*")
         yield Case("B19", f"{name}-where-denied", strict, "403 special_tokens", _STRICT)
     for name, frame in _ROLES.items():
-        yield pair("B19", f"role-{name}", _framed(frame), twin_expected="200 role_lookalikes")
+        yield pair("B19", f"role-{name}", _framed(frame), twin_expected="200 role_lookalikes*")
 
 
 _STRICT = chat(HONEST, host="strict.test")
 
 
+_BERT = "200 special_tokens_bert"
+
+
 def _our_tokens() -> Iterator[Case]:
     """Markers of our own tokenizer are text to it as well."""
     for token in ("[SEP]", "[CLS]", "[PAD]", "[UNK]", "[MASK]", "<pad>"):
-        yield pair("B20", f"{token}-around", _framed(f"{token} {token} {{}} {token}"))
-    yield pair("B20", "padding-around", _framed("[PAD] " * 400 + "{}" + " [PAD]" * 400))
+        framed = _framed(f"{token} {token} {{}} {token}")
+        yield pair("B20", f"{token}-around", framed, twin_expected=_BERT)
+    padded = _framed("[PAD] " * 400 + "{}" + " [PAD]" * 400)
+    yield pair("B20", "padding-around", padded, twin_expected=_BERT)
 
 
 def _shots(count: int, last: str) -> str:
@@ -193,13 +200,13 @@ def _many_shot() -> Iterator[Case]:
         chat(_shots(256, HONEST), host="strict.test"),
         "403 many_shot",
         chat(_shots(2, HONEST)),
-        "200 role_lookalikes",
+        "200 role_lookalikes*",
     )
     yield pair(
         "B26",
         "word-behind-many",
         lambda text: chat(_shots(40, text)),
-        twin_expected="200 many_shot role_lookalikes",
+        twin_expected="200 many_shot role_lookalikes*",
     )
     turns = [{"role": ("user", "assistant")[i % 2], "content": f"turn {i}"} for i in range(200)]
     yield pair(
@@ -222,8 +229,10 @@ def _positions() -> Iterator[Case]:
     yield pair("B27", "diluted", _framed(f"{honest}{{}} {honest}"))
     yield pair("B27", "one-in-500", _framed("? " * 250 + "{}" + " ?" * 250))
     too_long = chat(_FILLER * 40_000 + ATTACK)
-    yield Case("A13", "more-tokens-than-may-be", too_long, _TOO_LONG, chat(_FILLER * 20_000))
-    yield Case("A13", "more-messages-than-tokens", _turns(33_000), _TOO_LONG, _turns(3_000))
+    yield Case("A13", "more-tokens-than-may-be", too_long, _TOO_LONG, chat("lighthouse " * 2_000))
+    yield Case(
+        "A13", "more-messages-than-may-be", _turns(33_000), "400 body_too_complex", _turns(300)
+    )
 
 
 _TOO_LONG = "413 too_many_tokens"
