@@ -15,7 +15,7 @@ from extauthz_kernels.hidden import hidden_runs, survey_hidden, visual_order
 from extauthz_kernels.members import json_members
 from extauthz_kernels.pack import pack_windows
 from extauthz_kernels.percent import percent_decode
-from extauthz_kernels.runs import decode_codes, decode_groups, survey
+from extauthz_kernels.runs import decode_codes, decode_groups
 from extauthz_kernels.scan import cap_runs, json_shape
 from extauthz_kernels.words import changed_places, long_words, word_stream
 from extauthz_kernels.worst import worst_windows
@@ -38,7 +38,6 @@ __all__ = [
     "map_points",
     "pack_windows",
     "percent_decode",
-    "survey",
     "survey_hidden",
     "turn_words",
     "unescape",

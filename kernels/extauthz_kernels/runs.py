@@ -18,6 +18,7 @@ _MIN_LINE = 16
 #: Between two codes stand at most so many separators ("0x69,  0x67").
 _MAX_GAP = 4
 _REJECTED = -1
+_BACKSLASH = 0x5C
 #: Half bits that speak for a run right behind one that was replaced.
 _NEIGHBOUR = 10
 #: Half bits from which on a run up to so long is a word, and is not tried.
@@ -206,6 +207,14 @@ def decode_groups(
     accepted_until = -1
     position = 0
     while position < total:
+        # No run that is long enough starts before what is no digit.
+        far = position + shortest - 1
+        if far < total and not (points[far] < 128 and values[points[far]] < base):
+            for at in range(position, far + 1):
+                decoded[count] = points[at]
+                count += 1
+            position = far + 1
+            continue
         if not (points[position] < 128 and values[points[position]] < base):
             decoded[count] = points[position]
             count += 1
@@ -301,20 +310,22 @@ def decode_codes(
     base, fewest, most = shape >> 8, shape >> 4 & 15, shape & 15
     count = 0
     position = 0
+    within = False  # whether the code point before is a digit
     while position < total:
         point = points[position]
-        if point >= 128 or (digits[point] >= base and point != 0x5C):
+        is_digit = point < 128 and digits[point] < base
+        if within or not (is_digit or point == _BACKSLASH):
             decoded[count] = point
             count += 1
             position += 1
+            within = is_digit
             continue
         found = 0
         end = position  # behind the last code
         at = position
         gap = False
-        fresh = position == 0 or points[position - 1] >= 128 or digits[points[position - 1]] >= base
-        while fresh and at < total:
-            if base == 16 and at + 1 < total and points[at] in (0x30, 0x5C):
+        while at < total:
+            if base == 16 and at + 1 < total and points[at] in (0x30, _BACKSLASH):
                 at += 2 if points[at + 1] in (0x78, 0x58) else 0
             code = first
             length = 0
@@ -349,57 +360,12 @@ def decode_codes(
                 decoded[count] = scratch[index]
                 count += 1
             position = end
-            continue
-        stop = max(end, position + 1)
-        while position < stop:
-            decoded[count] = points[position]
-            count += 1
-            position += 1
-    return count
-
-
-@kernel(numba.void(_POINTS, numba.int64[::1]))
-def survey(points: NDArray[np.uint32], longest: NDArray[np.int64]) -> None:
-    """Measure what a text may be encoded in, so that nothing else is looked for.
-
-    Args:
-        points: (n,) uint32.
-        longest: (5,) int64, overwritten: longest runs of binary, hexadecimal and base32 digits (upper
-            case or with a digit), of two- or three-digit codes, and of words of dots and dashes.
-    """
-    longest[:] = 0
-    binary = hexadecimal = base32 = code = codes = sign = signs = 0
-    lower = digit = False
-    for at in range(points.shape[0] + 1):
-        point = int(points[at]) if at < points.shape[0] else 32
-        is_digit = 0x30 <= point <= 0x39
-        letter = letter_index(point)
-        binary = binary + 1 if point in (0x30, 0x31) else 0
-        hexadecimal = hexadecimal + 1 if is_digit or 1 <= letter <= 6 else 0
-        if letter > 0 or 0x32 <= point <= 0x37:
-            lower |= point >= 0x61
-            digit |= is_digit
-            base32 += 1
         else:
-            if digit or not lower:
-                longest[2] = max(longest[2], base32)
-            base32 = 0
-            lower = digit = False
-        if letter > 0 or is_digit:
-            code += 1
-            if letter > 6 and letter != 24:  # x, of 0x69
-                code = 100
-        elif code > 0:
-            codes = codes + 1 if 2 <= code <= 4 else 0
-            longest[3] = max(longest[3], codes)
-            code = 0
-        if point in (0x2D, 0x2E):
-            sign += 1
-        elif letter > 0 or is_digit:
-            sign = signs = 0
-        elif sign > 0:
-            signs += 1
-            longest[4] = max(longest[4], signs)
-            sign = 0
-        longest[0] = max(longest[0], binary)
-        longest[1] = max(longest[1], hexadecimal)
+            stop = max(end, position + 1)
+            while position < stop:
+                decoded[count] = points[position]
+                count += 1
+                position += 1
+        point = points[position - 1]
+        within = point < 128 and digits[point] < base
+    return count

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from extauthz.core.views.pairs import PAIRS
 from extauthz.core.views.points import points_of, text_of
-from extauthz_kernels import decode_codes, decode_groups, runs, survey
+from extauthz_kernels import decode_codes, decode_groups, runs
 
 #: Half bits, as `evidence` takes them. That octets can be printed at all says much; that numbers
 #: stand for letters rather than for signs says less, since people write lists of numbers.
@@ -110,30 +110,28 @@ def _morse() -> NDArray[np.uint32]:
 
 _GAPS: Final = " ,;:-\n\t|"
 _ASCII: Final = _ascii()
-#: What `survey` must have found of which kind of run, and how to decode it.
-_KINDS: Final[tuple[tuple[int, int, _Codes | _Groups], ...]] = (
-    (0, 7, _Codes(_values("01", _GAPS), 2, 7, 8, _ASCII, 0, "", _OF_OCTETS)),
-    (3, 3, _Codes(_values(_HEX, _GAPS), 16, 2, 2, _ASCII)),
-    (3, 3, _Codes(_values(string.digits, _GAPS), 10, 2, 3, _ASCII)),
-    (3, 3, _Codes(_values("01234567", _GAPS), 8, 2, 3, _ASCII)),
-    (4, 3, _Codes(_values(".-", " \n\t", "/"), 2, 1, 5, _morse(), 1, "", _OF_MORSE)),
-    (0, 24, _Groups(_values("01"), 2, 8, 1, 24)),
-    (1, 8, _Groups(_values(_HEX), 16, 2, 1, 8)),
-    (2, 8, _Groups(_values(_BASE32, "="), 32, 8, 5, 8)),
-    (5, 0, _Groups(_values(_BASE64, "="), 64, 4, 3)),
-    (5, 0, _Groups(_values(_BASE64 + "+/", "="), 64, 4, 3, 8, "+/")),
-    (5, 0, _Groups(_values(_BASE64 + "-_", "="), 64, 4, 3, 8, "-_")),
-    (5, 0, _Groups(_values(_ASCII85), 85, 5, 4, 8)),
+#: How each kind of run is decoded, in the order in which they are tried.
+_KINDS: Final[tuple[_Codes | _Groups, ...]] = (
+    _Codes(_values("01", _GAPS), 2, 7, 8, _ASCII, 0, "", _OF_OCTETS),
+    _Codes(_values(_HEX, _GAPS), 16, 2, 2, _ASCII),
+    _Codes(_values(string.digits, _GAPS), 10, 2, 3, _ASCII),
+    _Codes(_values("01234567", _GAPS), 8, 2, 3, _ASCII),
+    _Codes(_values(".-", " \n\t", "/"), 2, 1, 5, _morse(), 1, "", _OF_MORSE),
+    _Groups(_values("01"), 2, 8, 1, 24),
+    _Groups(_values(_HEX), 16, 2, 1, 8),
+    _Groups(_values(_BASE32, "="), 32, 8, 5, 8),
+    _Groups(_values(_BASE64, "="), 64, 4, 3),
+    _Groups(_values(_BASE64 + "+/", "="), 64, 4, 3, 8, "+/"),
+    _Groups(_values(_BASE64 + "-_", "="), 64, 4, 3, 8, "-_"),
+    _Groups(_values(_ASCII85), 85, 5, 4, 8),
 )
 
 
 def decode_numbers(text: str) -> str:
     """`text` with runs of digits of some base replaced by the text that they stand for."""
     points = given = points_of(text)
-    longest = np.zeros(6, np.int64)
-    survey(points, longest)
-    for run, least, kind in _KINDS:
-        if longest[run] >= least and _may_have(text, kind.signs):
+    for kind in _KINDS:
+        if _may_have(text, kind.signs):
             points = kind.decode(points)
     return text if len(points) == len(given) else text_of(points)
 
