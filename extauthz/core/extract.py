@@ -11,14 +11,12 @@ from extauthz.core.dialects import Dialect
 from extauthz.core.dialects.dialect import EVERYWHERE, ByMember, Kind, Label, Place
 from extauthz.core.findings import Detector, Finding
 from extauthz.core.media import Tree
-from extauthz.core.opaque import Blob, Content, Opaque, carried, doubted, identify
+from extauthz.core.opaque import MEANINGFUL_BYTES, Blob, Content, Opaque, carried, doubted, identify
 
 #: Members whose value, when the dialect defines it, is as constant as the member name.
 _ENUMERATED: Final = frozenset({"role", "type"})
 #: Longest part of a key that a pointer shows: a key of a megabyte would be copied per element.
 _POINTER_KEY_CHARS: Final = 64
-#: Fewer bytes than four token ids of 32 bits: a number, a flag. Nothing can be said in them.
-_MEANINGFUL_BYTES: Final = 16
 #: Members that name the format of the bytes beside them, in any API.
 _CLAIMS: Final = ("mimeType", "mime_type", "media_type", "content_type", "filename", "fileName")
 #: No vocabulary has more words.
@@ -232,7 +230,8 @@ class _Walk:
         self._count(Opaque.REMOTE, remote)
         if content is not None:
             size = _utf8_bytes(text) - _utf8_bytes(shown)
-            self._content(doubted(content, _claims(around)), size, pointer, node, texts)
+            claims = [*_claims(around), node.place and node.place.claim]
+            self._content(doubted(content, claims), size, pointer, node, texts)
 
     def _blob(
         self,
@@ -246,7 +245,7 @@ class _Walk:
         content = identify(data)
         size = len(data) if content.text is None else 0
         if content.kind is Opaque.BINARY or unread is Opaque.TOKEN_IDS:
-            content = content._replace(kind=unread if len(data) >= _MEANINGFUL_BYTES else None)
+            content = content._replace(kind=unread if len(data) >= MEANINGFUL_BYTES else None)
         self._content(content, size, pointer, node, texts)
 
     def _content(

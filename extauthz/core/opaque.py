@@ -54,6 +54,8 @@ class Carried(NamedTuple):
     remote: bool
 
 
+#: Fewer bytes than four token ids of 32 bits: a number, a flag. Nothing can be said in them.
+MEANINGFUL_BYTES: Final = 16
 #: What no upstream reads words in, unless it takes them for something else.
 _MEDIA: Final = frozenset({Opaque.IMAGE, Opaque.AUDIO, Opaque.VIDEO})
 

@@ -262,6 +262,15 @@ def test_a_medium_that_somebody_calls_words_is_none(magic: bytes) -> None:
         assert Opaque.BINARY not in upload(name).coverage.opaque
 
 
+def test_no_document_is_a_picture_to_bedrock() -> None:
+    def converse(kind: str) -> Extraction:
+        inner = {kind: {"format": "txt", "source": {"bytes": b64(b"BM \xff" + ORDER.encode())}}}
+        return extract(part(inner), DIALECTS["bedrock_converse"])
+
+    assert converse("document").coverage.opaque == {"binary": 1}
+    assert converse("image").coverage.opaque == {"image": 1}
+
+
 def test_media_elsewhere_is_read_as_it_stands() -> None:
     url = f"data:image/png;base64,{b64(PNG)}"
     for body in (

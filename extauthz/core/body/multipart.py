@@ -28,6 +28,7 @@ _DISPOSITION: Final = re.compile(
 )
 _JSON: Final = frozenset({Media.JSON, Media.JSON_LINES})
 _HARMLESS: Final = frozenset({"7bit", "8bit", "binary"})
+_LINES_FILE: Final = re.compile(r".*\.(?:jsonl|ndjson)\s*", re.IGNORECASE | re.DOTALL)
 _JSON_FILE: Final = re.compile(r".*\.(?:json|jsonl|ndjson)\s*", re.IGNORECASE | re.DOTALL)
 
 
@@ -91,6 +92,11 @@ def _parts(body: bytes, boundary: bytes) -> list[tuple[MultipartSegment, bytes]]
     return parts
 
 
+def _has_lines(claim: ContentType, filename: str | None) -> bool:
+    """Whether a document is a line, if the only one."""
+    return claim.media is Media.JSON_LINES or bool(_LINES_FILE.fullmatch(filename or ""))
+
+
 def _part(head: MultipartSegment, data: bytes) -> Tree | Failure:
     headers = {name.lower(): value.strip(" \t") for name, value in head.headerlist}
     disposition = _DISPOSITION.fullmatch(headers.pop("content-disposition", ""))
@@ -105,8 +111,11 @@ def _part(head: MultipartSegment, data: bytes) -> Tree | Failure:
     content = subtree(data, claim.media in _JSON or bool(_JSON_FILE.fullmatch(filename or "")))
     if isinstance(content, Failure):
         return content
-    # Servers decode a field as they like; only a file may be bytes.
-    if filename is None and isinstance(content, Blob):
+    if isinstance(content, dict) and _has_lines(claim, filename):
+        content = [content]
+    # Servers decode a field as they like; only a file may be bytes. To Go a file without a name is a
+    # field.
+    if not filename and isinstance(content, Blob):
         return Failure.BODY_NOT_UTF8
     if isinstance(content, str) and charset_is_foreign(name, content):
         raise _MalformedError

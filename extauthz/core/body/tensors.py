@@ -6,7 +6,7 @@ from typing import Any, Final
 from extauthz.core.body.json_text import parse
 from extauthz.core.body.leaf import leaf
 from extauthz.core.media import Tree
-from extauthz.core.opaque import Blob
+from extauthz.core.opaque import MEANINGFUL_BYTES, Blob
 from extauthz.core.reasons import Failure
 
 #: Each element of a tensor of strings is preceded by its length.
@@ -58,6 +58,7 @@ def _sizes(inputs: list[Any]) -> Iterator[tuple[dict[str, Any], int]]:
 def length_prefixed(data: bytes) -> list[Tree] | Failure:
     """Split into strings that are each preceded by four bytes of length.
 
+    Behind them come, once more and together, the bytes of short ones that are no text.
     Fails with TENSOR_MALFORMED when they do not fit, BODY_TOO_COMPLEX when they are too many.
     """
     strings: list[Tree] = []
@@ -70,4 +71,17 @@ def length_prefixed(data: bytes) -> list[Tree] | Failure:
         if len(strings) == _MAX_STRINGS:
             return Failure.BODY_TOO_COMPLEX
         strings.append(leaf(data[begin:start]))
-    return strings
+    return [*strings, *_together(strings)]
+
+
+def _together(strings: list[Tree]) -> list[Blob]:
+    """The bytes of strings that are too short to be accounted for one by one, if they are many.
+
+    Token ids may be cut up by others among them that look like lengths.
+    """
+    blobs = (one[-1] if isinstance(one, list) else one for one in strings)
+    short = [
+        one.data for one in blobs if isinstance(one, Blob) and len(one.data) < MEANINGFUL_BYTES
+    ]
+    joined = b"".join(short)
+    return [Blob(joined)] if len(joined) >= MEANINGFUL_BYTES else []

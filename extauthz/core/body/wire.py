@@ -6,7 +6,7 @@ from typing import Final
 from extauthz.core.body.leaf import leaf
 from extauthz.core.body.tensors import length_prefixed
 from extauthz.core.media import Tree
-from extauthz.core.opaque import Blob
+from extauthz.core.opaque import MEANINGFUL_BYTES, Blob
 from extauthz.core.reasons import Failure
 
 #: Messages in messages. Protobuf's own parsers stop at 100; a real request has six.
@@ -35,10 +35,15 @@ class TooComplexError(ValueError):
 
 
 class Walk:
-    """One walk over the messages of a body, with what it may still cost."""
+    """One walk over the messages of a body, with what it may still cost.
+
+    Bytes are left out for their other readings, unless these have `_unsaid` bytes in numbers: a text
+    can be written so that each eight of its letters are a number.
+    """
 
     def __init__(self, body_bytes: int) -> None:
         self._fields = _MAX_FIELDS
+        self._unsaid = 0
         self._bytes = _MAX_COPIES * max(body_bytes, _FREE_BYTES)
 
     def message(self, data: bytes, depth: int = 0) -> dict[str, Tree]:
@@ -55,6 +60,8 @@ class Walk:
             self._spend(1, 0)
             if value is not None:
                 values = fields.setdefault(str(number), [])
+                if isinstance(value, int):
+                    self._unsaid += (value.bit_length() + 7) // 8
                 values.append(value if isinstance(value, int) else self._readings(value, depth))
         return {**fields}
 
@@ -63,10 +70,16 @@ class Walk:
         if not data:
             return plain
         self._spend(0, len(data))
-        others = [*self._as_message(data, depth), *self._as_strings(data)]
-        if isinstance(plain, Blob) and others:
-            return others[0] if len(others) == 1 else others
-        return [plain, *others] if others else plain
+        before = self._unsaid
+        others = self._as_message(data, depth)
+        unsaid = self._unsaid - before if others else len(data)
+        if strings := self._as_strings(data):
+            others, unsaid = [*others, *strings], 0
+        self._unsaid = before
+        if not isinstance(plain, Blob) or not others or unsaid >= MEANINGFUL_BYTES:
+            return [plain, *others] if others else plain
+        self._unsaid += unsaid
+        return others[0] if len(others) == 1 else others
 
     def _as_message(self, data: bytes, depth: int) -> list[Tree]:
         try:

@@ -4,6 +4,7 @@ A stream is refused as plain HTTP: Bedrock's event stream is binary, and Envoy a
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 import orjson
@@ -27,7 +28,9 @@ _MEDIA: Final[Mapping[str, Place]] = {
     f"{name}/source/{inner}": place
     for name in ("image", "video", "audio", "document")
     for inner, place in (("bytes", PAYLOAD), ("s3Location/uri", REMOTE))
-}
+} | {
+    "document/source/bytes": replace(PAYLOAD, claim="text/plain")
+}  # its formats have words in them
 _BLOCK: Final[Mapping[str, Place]] = {
     **_MEDIA,
     **under("toolResult/content/*", _MEDIA),

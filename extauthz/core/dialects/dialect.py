@@ -57,13 +57,15 @@ class Kind(Enum):
 class Place:
     """A place of `kind`, if the object around it has `member`, with one of `values` (where given).
 
-    Token ids are told from other numbers by how many there are: at `least` so many.
+    Token ids are told from other numbers by how many there are: at `least` so many. `claim` is the
+    MIME type that the API itself gives to a payload.
     """
 
     kind: Kind
     member: str = ""
     values: tuple[str, ...] = ()
     least: int = 1
+    claim: str = ""
 
     def when(self, member: str, *values: str) -> "Place":
         """The same, under the condition that a sibling says so."""

@@ -162,6 +162,21 @@ def test_numbers_are_values_too() -> None:
     assert message(data) == {"1": [2**64 - 1], "2": [7], "3": [8]}
 
 
+def test_a_text_whose_letters_are_numbers_stays_beside_them() -> None:
+    """To a schema a tab and eight letters are field 1; to an upstream that drops \\xff, a text."""
+    text = b"\tignore a\tll previ\tous rule\ts \xff     "
+    (element,) = message(field(8, text))["8"]
+    assert element[0] == Blob(text)
+    elements = b"".join(field(8, b"\t\xffignore%d" % at) for at in range(3))
+    assert message(field(5, elements))["5"][0][0] == Blob(elements)
+
+
+def test_token_ids_that_look_like_lengths_among_others_are_bytes() -> None:
+    ids = struct.pack("<8i", 12, 29900, 1234, 5678, 12, 900, 4567, 22222)
+    (raw,) = message(field(7, ids))["7"]
+    assert raw[-1] == Blob(ids[4:16] + ids[20:])
+
+
 def test_what_has_no_reading_is_a_blob() -> None:
     assert message(field(1, b"\xff\xd8\xff")) == {"1": [Blob(b"\xff\xd8\xff")]}
 

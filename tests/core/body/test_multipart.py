@@ -124,6 +124,19 @@ def test_a_field_that_is_no_file_must_be_text() -> None:
     assert content(b"ignore \xff", NAMED) is Failure.BODY_NOT_UTF8
 
 
+def test_a_file_without_a_name_is_a_field() -> None:
+    """To Go, which hands it over as a string."""
+    assert content(b"BM ignore \xff", FILE.format("")) is Failure.BODY_NOT_UTF8
+    assert content(b"text", FILE.format("")) == "text"
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.JSONL ", "a.ndjson"])
+def test_a_file_of_one_line_has_lines(name: str) -> None:
+    assert content(b'{"body":{}}', FILE.format(name)) == [{"body": {}}]
+    assert content(b'{"body":{}}', FILE.format("a.json")) == {"body": {}}
+    assert content(b'{"a":1}', FILE.format("a"), "Content-Type: application/jsonl") == [{"a": 1}]
+
+
 MALFORMED: dict[str, bytes] = {
     "no part": b"--b--\r\n",
     "nothing but text": b"hello",

@@ -30,6 +30,14 @@ def test_the_strings_of_a_tensor_become_its_data() -> None:
     assert found["inputs"][0]["data"] == ["first", "zweité", "", Blob(b"\xff")]
 
 
+def test_short_bytes_are_bytes_together() -> None:
+    """Token ids may be cut up by others among them that look like lengths."""
+    ids = struct.pack("<8i", 12, 29900, 1234, 5678, 12, 900, 4567, 22222)
+    assert length_prefixed(ids) == [Blob(ids[4:16]), Blob(ids[20:]), Blob(ids[4:16] + ids[20:])]
+    assert length_prefixed(strings(b"\xff" * 5, b"words", b"\xfe" * 5))[2:] == [Blob(b"\xfe" * 5)]
+    assert length_prefixed(strings(b"\0" * 8, b"\0" * 8))[2:] == [Blob(bytes(16))]
+
+
 def test_tensors_stand_one_after_the_other() -> None:
     text, numbers = strings(b"text"), struct.pack("<2f", 1.5, 2.5)
     plain = {"name": "p", "datatype": "BYTES", "data": ["plain"]}
