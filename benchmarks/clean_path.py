@@ -149,7 +149,7 @@ async def _measure(rounds: int) -> list[dict[str, Any]]:
     }
     rows = []
     for size, size_bytes in _SIZES.items():
-        messages = _messages(size_bytes, max(2, min(60, 60_000 // size_bytes)))
+        messages = _messages(size_bytes, max(1, min(20, 20_000 // size_bytes)))
         cells: dict[tuple[str, str], list[dict[str, float]]] = {key: [] for key in servers}
         for number in range(rounds + 1):
             for key, server in servers.items():
