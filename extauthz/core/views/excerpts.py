@@ -5,6 +5,7 @@ Texts are compared as streams of words, so that typography (a no-break space, an
 full-width comma, a joiner inside an emoji) is no difference: it can hide no word.
 """
 
+import re
 import unicodedata
 from typing import Final
 
@@ -18,6 +19,8 @@ from extauthz_kernels import changed_places, word_stream, words
 CONTEXT: Final = 256
 #: An edge is moved outwards by at most so much to stand between two words.
 _WORD: Final = 32
+_SPACE: Final = re.compile(r"\s")
+_LAST_SPACE: Final = re.compile(r"\s\S*\Z")
 #: Excerpts that are so large a share of the view are not worth the cuts.
 _MOST: Final = 0.8
 #: Scripts in which invisible joiners and variation selectors are spelling: Arabic to Myanmar,
@@ -77,10 +80,11 @@ def excerpt(seen: str, view: str) -> str:
     return _cut(view, origin, _places(old, new))
 
 
-def surroundings(seen: str, view: str) -> str:
+def surroundings(seen: str, view: str, context: int = CONTEXT) -> str:
     """The parts of `view` that are not so in `seen`, typography included, with some text around."""
     new = points_of(view)
-    return _cut(view, np.arange(len(new), dtype=np.int32), _places(points_of(seen), new))
+    places = _places(points_of(seen), new)
+    return _cut(view, np.arange(len(new), dtype=np.int32), places, context)
 
 
 def _stream(text: str) -> tuple[NDArray[np.uint32], NDArray[np.int32]]:
@@ -97,11 +101,13 @@ def _places(old: NDArray[np.uint32], new: NDArray[np.uint32]) -> NDArray[np.int3
     return places[: changed_places(old, new, head, np.empty(blocks, np.int32), places)]
 
 
-def _cut(view: str, origin: NDArray[np.int32], places: NDArray[np.int32]) -> str:
+def _cut(
+    view: str, origin: NDArray[np.int32], places: NDArray[np.int32], context: int = CONTEXT
+) -> str:
     """The places and their contexts, those that touch in one piece, each piece on its own line."""
     offsets = np.append(origin, len(view))
-    starts = offsets[places[:, 0]] - CONTEXT
-    ends = offsets[places[:, 1]] + CONTEXT
+    starts = offsets[places[:, 0]] - context
+    ends = offsets[places[:, 1]] + context
     apart = starts[1:] > ends[:-1] + 2 * _WORD
     firsts, lasts = starts[np.append(True, apart)], ends[np.append(apart, True)]
     pieces = [
@@ -115,12 +121,12 @@ def _back(view: str, start: int) -> int:
     """The nearest start of a word at or before `start`, if there is one close."""
     if start <= 0:
         return 0
-    nearby = range(start, max(0, start - _WORD), -1)
-    return next((at for at in nearby if view[at - 1].isspace()), start)
+    gap = _LAST_SPACE.search(view, max(0, start - _WORD), start)
+    return gap.start() + 1 if gap else start
 
 
 def _forth(view: str, end: int) -> int:
     if end >= len(view):
         return len(view)
-    nearby = range(end, min(len(view), end + _WORD))
-    return next((at for at in nearby if view[at].isspace()), end)
+    gap = _SPACE.search(view, end, end + _WORD)
+    return gap.start() if gap else end

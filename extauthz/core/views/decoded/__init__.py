@@ -23,6 +23,8 @@ from extauthz_kernels import long_words, map_points, visual_order
 DEPTH: Final = 3
 _MIN_ENCODED: Final = 24
 _MIN_DIGITS: Final = 4
+#: Characters shown beside what a cipher over an encoding hid: those of words that it hid too.
+_BESIDE: Final = 48
 _OVERRIDE: Final = "\u202e"
 
 
@@ -44,7 +46,8 @@ def decode(text: str, plain: str) -> str:
     shown behind the text: it may be a name, or a word that reads like a cipher of another.
     """
     shown = plain if text.isascii() else normalise(_visual(revealed(text)))
-    found = _peeled(shown + _under_ciphers(shown))
+    shown += _under_ciphers(shown)
+    found = _peeled(shown)
     if found != shown:
         found += _under_ciphers(surroundings(shown, found))
     # What is encoded would be taken for a cipher: so ciphers come last.
@@ -86,10 +89,11 @@ def _under_ciphers(text: str) -> str:
     turned = np.empty_like(words)
     map_points(words, _ROT13, turned)
     found = ""
-    for twisted in map(text_of, (turned, words[::-1]) if len(words) else ()):
+    given = text_of(words)
+    for twisted in (text_of(turned), given[::-1]):
         peeled = decode_numbers(unescaped(twisted))
-        if peeled != twisted:
-            found += f"\n{surroundings(twisted, peeled)}"
+        if twisted != given and peeled != twisted:
+            found += f"\n{surroundings(twisted, peeled, _BESIDE)}"
     return found
 
 
