@@ -6,12 +6,15 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Final, NamedTuple
 
+import numpy as np
+
 from extauthz.core.call import Provenance, Segment
 from extauthz.core.dialects import Dialect
 from extauthz.core.dialects.dialect import EVERYWHERE, ByMember, Kind, Label, Place
 from extauthz.core.findings import Detector, Finding
 from extauthz.core.media import Tree
 from extauthz.core.opaque import MEANINGFUL_BYTES, Blob, Content, Opaque, carried, doubted, identify
+from extauthz.core.views.pairs import PAIRS
 
 #: Members whose value, when the dialect defines it, is as constant as the member name.
 _ENUMERATED: Final = frozenset({"role", "type"})
@@ -19,6 +22,16 @@ _ENUMERATED: Final = frozenset({"role", "type"})
 _POINTER_KEY_CHARS: Final = 64
 #: Members that name the format of the bytes beside them, in any API.
 _CLAIMS: Final = ("mimeType", "mime_type", "media_type", "content_type", "filename", "fileName")
+#: Half bits from which on letters, one after the other, are English and no coincidence.
+_READABLE: Final = 40
+#: (128,) int8: 1 to 26 for letters in either case, 0 for what stands between words, otherwise -1.
+_LETTERS: Final = np.array(
+    [
+        ord(char) - 96 if "a" <= char <= "z" else -(char not in " ,.!?'\"\n")
+        for char in map(str.lower, map(chr, range(128)))
+    ],
+    np.int8,
+)
 #: No vocabulary has more words.
 _TOKEN_IDS: Final = 2**31
 
@@ -57,7 +70,7 @@ def extract(body: Tree, dialect: Dialect, besides: Iterable[str] = ()) -> Extrac
     Each node that the dialect labels becomes one segment: its strings in document order, one a
     line, so that text split over the parts of a message is whole again. Strings outside any
     label, and those `besides`, are joined into one segment of provenance USER. Text found inside base64 or bytes is a
-    segment of its own.
+    segment of its own, and so is what numbers say as codes of characters.
     """
     walk = _walked(body, dialect, besides)
     coverage = Coverage(walk.total, walk.scanned, dict(walk.exempt), dict(walk.opaque))
@@ -76,6 +89,9 @@ def _walked(body: Tree, dialect: Dialect, besides: Iterable[str] = ()) -> "_Walk
     for text in besides:
         walk.scan(text, loose)
     walk.close(Provenance.USER, "", loose)
+    spelled: list[str] = []
+    walk.scan(_spelled(walk.codes), spelled)
+    walk.close(Provenance.USER, "", spelled)
     return walk
 
 
@@ -136,6 +152,7 @@ class _Walk:
         self.scanned = 0
         self.exempt = Counter(vocabulary=0)
         self.opaque: Counter[Opaque] = Counter()
+        self.codes = bytearray()
         self.ids_counted = False
 
     def visit(self, value: Tree, around: Tree, pointer: str, node: _Node, texts: list[str]) -> None:
@@ -189,6 +206,10 @@ class _Walk:
                 self._child(member, value, pointer, str(index), element, texts)
         elif isinstance(value, Blob):
             self._blob(value.data, pointer, node, texts)
+        elif isinstance(value, int | float):
+            code = _code(value)
+            if code or self.codes[-1:] != b"\0":
+                self.codes.append(code)
 
     def _child(
         self, value: Tree, around: Tree, pointer: str, step: str, node: _Node, texts: list[str]
@@ -292,6 +313,25 @@ def _provenance(value: Tree, node: _Node) -> Provenance | None:
 def _claims(around: Tree) -> list[object]:
     """What stands beside some bytes and names their format."""
     return [around.get(name) for name in _CLAIMS] if isinstance(around, dict) else []
+
+
+def _spelled(codes: bytearray) -> str:
+    """What numbers say as codes of characters, 0 between those; empty if it is no text.
+
+    A number is no text, but a list of them is written out for the model as one.
+    """
+    letters = _LETTERS[np.frombuffer(codes, np.uint8)]
+    pairs = PAIRS[letters[:-1], letters[1:]]
+    pairs[(letters[:-1] < 0) | (letters[1:] < 0)] = -_READABLE
+    evidence = np.cumsum(pairs, dtype=np.int32)
+    if not (evidence - np.minimum.accumulate(evidence) >= _READABLE).any():
+        return ""
+    return codes.replace(b"\0", b" ").decode("ascii")
+
+
+def _code(number: float) -> int:
+    """The number if it is the code of a character of ASCII, otherwise 0."""
+    return int(number) if 9 <= number < 127 and number == int(number) else 0
 
 
 def _references(value: Tree) -> int:
