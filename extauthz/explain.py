@@ -101,6 +101,7 @@ def as_json(trace: Trace) -> str:
     data: dict[str, Any] = {
         "verdict": outcome.decision.verdict,
         "reason": outcome.decision.reason,
+        "principal": outcome.call.principal,
         "rule": outcome.rule.name,
         "shadowed": outcome.decision.shadowed,
         "dialect": signals.dialect.name,
@@ -127,6 +128,7 @@ def as_text(trace: Trace) -> str:
         ("policy", f"sha256:{trace.policy_digest[:12]}"),
         ("model", f"{trace.model.name} {trace.model.version} sha256:{trace.model.digest[:12]}"),
         ("path", f"{outcome.call.method} {canonical_path(outcome.call.path)}"),
+        ("asks", ascii(outcome.call.principal)[1:-1] or "nobody"),
         ("rule", f"{outcome.rule.name} ({outcome.rule.action})"),
         ("dialect", signals.dialect.name),
         ("text", f"{coverage.total} bytes: {coverage.scanned} scanned, {exempt or 'none exempt'}"),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from extauthz import explain
-from extauthz.core.policy import Policy
+from extauthz.core.policy import Identity, IdentitySource, Policy
 from tests import builders, canary_model, fixtures
 from tests.canary_model import CANARY
 from tests.door import policy
@@ -87,15 +87,16 @@ async def test_the_text_shows_policy_model_rule_coverage_and_each_score(model: P
 
     lines = explain.as_text(found).splitlines()
     assert lines[0] == "policy   sha256:pppppppppppp"
-    assert lines[2:7] == [
+    assert lines[2:8] == [
         "path     POST /v1/chat/completions",
+        "asks     spiffe://example.com/app",
         "rule     default (inspect)",
         "dialect  openai_chat",
         "text     33 bytes: 10 scanned, 23 exempt (vocabulary)",
         f"tokens   {found.outcome.signals.tokens} over all views",
     ]
     score, limit, windows, provenance, view, where, text = (
-        lines[9].removeprefix("! ").split(None, 6)
+        lines[10].removeprefix("! ").split(None, 6)
     )
     assert (score, limit, windows, provenance, view) == (
         "1.000",
@@ -106,6 +107,17 @@ async def test_the_text_shows_policy_model_rule_coverage_and_each_score(model: P
     )
     assert (where, text) == ("/messages/0", f"'{CANARY} \\x1b[2J'")
     assert lines[-1] == "DENY  prompt_injection"
+
+
+async def test_who_asks_is_shown_as_the_policy_looks_for_it(model: Path) -> None:
+    served = policy(identity=(Identity(source=IdentitySource.HEADER, header="x-user"),))
+
+    known = await trace(model, served, headers={"x-user": "alice"}, body=b"{}")
+    stranger = await trace(model, served, body=b"{}")
+
+    assert "asks     header:x-user:alice" in explain.as_text(known).splitlines()
+    assert json.loads(explain.as_json(known))["principal"] == "header:x-user:alice"
+    assert "asks     nobody" in explain.as_text(stranger).splitlines()
 
 
 async def test_what_a_shadow_rule_did_not_enforce_is_shown(model: Path) -> None:
