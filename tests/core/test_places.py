@@ -30,6 +30,8 @@ def text_of(body: Any, dialect: str) -> str:
         ("kserve", {"inputs": [{"datatype": "INT32", "data": [[1]], "shape": [1, 1]}]}, {}),
         ("kserve", {"inputs": [{"datatype": "FP32", "data": [1.0, 0.0, 1.0, 0.0]}]}, {}),
         ("kserve_v1", {"instances": [[1, 2, 3, 4]]}, {"token_ids": 4}),
+        ("sagemaker", {"instances": [{"input_ids": [1, 2, 3, 4]}]}, {"token_ids": 4}),
+        ("sagemaker", {"instances": [{"n": 1, "k": [2, 3]}]}, {}),
         ("kserve_grpc", [{"5": [{"5": [{"3": [1, 2, 3, 4]}]}]}], {"token_ids": 4}),
         ("kserve_grpc", [{"5": [["t", {"3": [1, 1], "5": [["c", {"2": [1, 2, 3]}]]}]]}], {}),
         ("unknown_json", {"a": [{"b": [1, 2]}, [3], [4]]}, {"token_ids": 4}),

@@ -1,6 +1,7 @@
 """`inputs` and `parameters`: text-generation-inference, its embeddings twin, and SageMaker."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 import orjson
@@ -77,7 +78,12 @@ SAGEMAKER: Final = Dialect(
     ),
     accepts=frozenset(Media),
     labels=_LABELS,
-    places={**_PLACES, "input": TOKEN_IDS, "images/*": PAYLOAD},
+    places={
+        **_PLACES,
+        "input": TOKEN_IDS,
+        "instances": replace(TOKEN_IDS, least=4),  # of texts, ids or any numbers
+        "images/*": PAYLOAD,
+    },
     vocabulary=_WORDS,
     stream_paths=("/invocations-response-stream",),
     max_tokens=("parameters/max_new_tokens", "max_tokens"),
