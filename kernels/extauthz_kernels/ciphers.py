@@ -49,7 +49,7 @@ def cipher_runs(
 
     Each word counts for a cipher by the half bits by which it reads better, but never more than by
     how much better it reads than another language, which has half a bit less a letter; a running
-    sum per cipher that never falls below zero finds the runs.
+    sum per cipher that never falls below zero finds the runs. None begins at a word that reads well.
 
     The first ciphers make letters of any ASCII, the others of letters alone: what these make of two
     letters in a row is in one row of a table, so that all of them are tried at once.
@@ -124,7 +124,7 @@ def cipher_runs(
             for index in range(start, at):
                 point = points[index]
                 letter = letters[0, point] if point < 128 else 0
-                row = (row % 27) * 27 + letter
+                row = (row % 27) * 27 + int(letter)
                 for cipher in range(ciphers - first):
                     reads[cipher] += steps[row, cipher]
             row = (row % 27) * 27
@@ -153,7 +153,7 @@ def cipher_runs(
                 gain = max(found + int(pairs[before, 0]) - bar, _MOST_LOST)
             else:
                 gain = max(gain, _MOST_LOST)
-            if sum_ == 0 and gain <= 0:
+            if sum_ == 0 and (gain <= 0 or not doubtful):
                 continue
             if sum_ == 0:
                 sums[cipher, 2] = word - 1

@@ -330,7 +330,7 @@ def decode_codes(
             code = first
             length = 0
             while at < total and points[at] < 128 and digits[points[at]] < base and length <= most:
-                code = code * base + digits[points[at]]
+                code = code * base + int(digits[points[at]])
                 length += 1
                 at += 1
             known = code < meaning.shape[0] and meaning[code] > 0

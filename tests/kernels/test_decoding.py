@@ -1,6 +1,5 @@
 """The kernels that decode, against their twins and the standard library."""
 
-import base64
 from collections.abc import Callable
 from typing import Any
 
@@ -11,16 +10,17 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from extauthz.core.views import excerpts, hidden, normalised
-from extauthz.core.views.decoded import codes, escapes
+from extauthz.core.views.decoded import escapes
 from extauthz.core.views.pairs import PAIRS
 from extauthz_kernels import (
     changed_places,
-    decode_groups,
     hidden_runs,
+    long_words,
     longest_spelling,
     runs,
     survey_hidden,
     unescape,
+    visual_order,
     word_stream,
 )
 from extauthz_kernels import hidden as channel
@@ -66,36 +66,6 @@ def test_evidence_is_that_of_the_best_stretch(run: str, text: str) -> None:
 @given(text=printable)
 def test_what_cannot_be_printed_has_no_evidence(text: str) -> None:
     assert runs.evidence(_points(f"{text}\x07"), len(text) + 1, PAIRS, _WEIGHTS) == -1
-
-
-@_runs
-@pytest.mark.parametrize(
-    ("alphabet", "shape", "encode"),
-    [
-        ("0123456789abcdef", (16, 2, 1), bytes.hex),
-        (codes._BASE64 + "+/", (64, 4, 3), lambda data: base64.b64encode(data).decode()),
-        (codes._BASE32, (32, 8, 5), lambda data: base64.b32encode(data).decode()),
-        (codes._ASCII85, (85, 5, 4), lambda data: base64.a85encode(data).decode()),
-    ],
-    ids=["hexadecimal", "base64", "base32", "ascii85"],
-)
-@given(data=st.text(max_size=30))
-def test_groups_are_decoded_as_by_the_standard_library(
-    run: str, alphabet: str, shape: tuple[int, int, int], encode: Callable[[bytes], str], data: str
-) -> None:
-    if not data.isprintable() or "z" in (text := encode(data.encode())) or not text:
-        return
-    n = len(text)
-    out = np.empty(n, np.uint32)
-    scratch = np.empty(n + 8, np.uint32)
-    base, digits, octets = shape
-    weights = np.array([99, 99, 99, 0], np.int64)
-    count = _kernel(run, decode_groups)(
-        _points(text), codes._values(alphabet, "="), base * 256 + digits * 16 + octets, 1, PAIRS,
-        weights, -999, scratch, out,
-    )  # fmt: skip
-    if n > 24 and "\x00" not in data:
-        assert _text(out[:count]) == data
 
 
 @_runs
@@ -151,3 +121,19 @@ def test_selectors_say_their_octets(run: str, text: str) -> None:
     said = np.empty(len(text), np.uint32)
     count = _kernel(run, hidden_runs)(_points(written), hidden._KINDS, channel.SELECTOR, said)
     assert _text(said[:count]) == text
+
+
+@_runs
+@given(text=st.text("a1 \n-", max_size=60), shortest=st.integers(1, 9), digits=st.integers(0, 4))
+def test_long_words_are_those_of_the_twin(run: str, text: str, shortest: int, digits: int) -> None:
+    kept = np.empty(len(text) + 1, np.uint32)
+    count = _kernel(run, long_words)(_points(text), shortest, digits, kept)
+    assert _text(kept[:count]) == twin.long_words(text, shortest, digits)
+
+
+@_runs
+@given(text=st.text("abc\u202e\u202c\n", max_size=40))
+def test_text_is_put_in_visual_order_as_by_the_twin(run: str, text: str) -> None:
+    shown = np.empty(len(text), np.uint32)
+    count = _kernel(run, visual_order)(_points(text), shown)
+    assert _text(shown[:count]) == twin.visual_order(text)

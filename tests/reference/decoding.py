@@ -55,3 +55,15 @@ def longest_spelling(text: str) -> int:
 def word_stream(text: str) -> str:
     """Words with one space for all that is between two of them, or before or after."""
     return re.sub(r"[\W_]+", " ", text)
+
+
+def long_words(text: str, shortest: int, digits: int) -> str:
+    """Words of so many characters and so many digits, a space behind each."""
+    words = re.split(r"[\x00-\x20]", text)
+    long = (word for word in words if len(word) >= shortest)
+    return "".join(f"{word} " for word in long if len(re.findall("[0-9]", word)) >= digits)
+
+
+def visual_order(text: str) -> str:
+    """What follows an override backwards, up to the next, its end or that of the line."""
+    return re.sub("\u202e([^\u202e\u202c\n]*)", lambda found: found[1][::-1], text)

@@ -1,7 +1,7 @@
 """Slow twins of the folds, with the regular expressions that the kernels are there to replace."""
 
 import re
-from itertools import groupby
+from itertools import groupby, pairwise
 
 from extauthz_kernels import fold
 
@@ -42,3 +42,60 @@ def join_spelled(text: str, shortest: int) -> str:
         return " ".join(words)
 
     return re.sub(rf"(?<!\S)[^\W_](?: ++[^\W_](?!\S)){{{rest},}}+", join, text)
+
+
+def join_symbols(
+    text: str, symbols: str, pairs: list[list[int]], shortest: int, readable: int
+) -> str:
+    """`text` with words spelled with symbols joined. `symbols`: a class; the rest are letters, digits
+    and spaces."""
+    single = r"(?<![a-z0-9])[a-z0-9](?![a-z0-9])"
+    within, between = rf"{symbols}{{1,3}}+{single}", rf" {{1,4}}+{single}(?={symbols})"
+
+    def join(run: re.Match[str]) -> str:
+        found = run[0]
+        words = re.sub(symbols, "", found)
+        singles = words.replace(" ", "")
+        spelled = len(singles) >= shortest and not singles.isdecimal()
+        mixed = len(set(re.findall(symbols, found))) > 1
+        return words if spelled and (not mixed or reads(words, pairs) >= readable) else found
+
+    return re.sub(rf"{single}(?:{within}|{between})*+", join, text)
+
+
+def reads(text: str, pairs: list[list[int]]) -> int:
+    """Half bits for each letter after the one before, none being before and after each word."""
+    return sum(
+        pairs[before][after]
+        for word in text.split()
+        for before, after in pairwise([0, *map(letter, word), 0])
+    )
+
+
+def letter(char: str) -> int:
+    """1 to 26, 0 for what is no letter of ASCII."""
+    return ord(char.lower()) - 96 if char.isascii() and char.isalpha() else 0
+
+
+def fold_flags(text: str, codes: set[str]) -> str:
+    """`text` with regional indicators as letters, but for one flag or two of `codes`."""
+
+    def fold(run: re.Match[str]) -> str:
+        letters = "".join(chr(ord(char) - 0x1F1E6 + 65) for char in run[0])
+        flags = re.findall("..", letters)
+        honest = len(letters) in {2, 4} and set(flags) <= codes
+        return run[0] if honest else letters
+
+    return re.sub("[\U0001f1e6-\U0001f1ff]+", fold, text)
+
+
+def turn_words(text: str, upright: dict[str, str], certain: str, fewest: int) -> str:
+    """`text` with what is between two words that cannot be upside down turned round."""
+    other = f"[^{re.escape(''.join(upright))} ]"
+    pieces = re.split(rf"([^ ]*{other}[^ ]*(?: |$))", text)
+    for place, piece in enumerate(pieces[::2]):
+        run = piece.rstrip(" ")
+        if sum(map(run.count, certain)) >= fewest:
+            turned = "".join(upright.get(char, char) for char in reversed(run))
+            pieces[2 * place] = turned + piece[len(run) :]
+    return "".join(pieces)
