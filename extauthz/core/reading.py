@@ -15,7 +15,7 @@ from extauthz.core.opaque import Opaque
 from extauthz.core.policy import Detect, Limits, Reaction, Rule
 from extauthz.core.query import read_query
 from extauthz.core.reasons import Failure
-from extauthz.core.rules.search import find
+from extauthz.core.rules.search import find, find_patterns
 from extauthz.core.rules.upgrade import is_upgrade
 from extauthz.core.views import (
     JOINED,
@@ -146,10 +146,11 @@ def _looks(segments: tuple[Segment, ...], detect: Detect) -> Iterator[Look]:
 
 
 def _found(looks: Iterable[Look], detect: Detect) -> Iterator[Finding]:
+    in_any_typography = detect.patterns and detect.views.normalised
     for look in looks:
         # The normalised look leaves out what differs in typography only, and that a pattern sees.
-        if look.view == RAW and detect.patterns and not look.text.isascii():
-            yield from find(look.segment, NORMALISED, normalise(look.text), detect)
+        if in_any_typography and look.view == RAW and not look.text.isascii():
+            yield from find_patterns(look.segment, NORMALISED, normalise(look.text), detect)
         yield from find(look.segment, look.view, look.text, detect)
         # The normalised view shows what was hidden, so there is nothing hidden in it any more.
         if detect.hidden_text is not Reaction.IGNORE and look.view != NORMALISED:

@@ -98,3 +98,18 @@ def test_a_pattern_is_found_in_any_typography() -> None:
     patterns = {"patterns": [{"name": "names", "literals": ["blue heron"]}]}
     for text in ("a BLUE HERON", "a blue\u00a0heron", "a ｂｌｕｅ ｈｅｒｏｎ"):
         assert "names" in [one.name for one in said(text, detect=patterns).findings]
+
+
+def test_typography_counts_where_the_normalised_view_is_off() -> None:
+    detect = {"patterns": [{"name": "names", "literals": ["blue heron"]}]}
+    as_written = detect | {"views": {"normalised": False}}
+
+    assert said("a blue\u00a0heron", detect=detect).findings != ()
+    assert said("a blue\u00a0heron", detect=as_written).findings == ()
+
+
+def test_a_list_of_patterns_changes_nothing_for_the_other_detectors() -> None:
+    patterns = {"patterns": [{"name": "names", "literals": ["blue heron"]}]}
+    text = "a ＜｜im_start｜＞"
+
+    assert said(text, detect=patterns).findings == said(text).findings

@@ -28,6 +28,14 @@ def find(segment: Segment, view: str, text: str, detect: Detect) -> Iterator[Fin
     utf8 = encode(text)
     for detector, name in _found(utf8, segment.provenance, detect):
         yield Finding(detector, segment.pointer, view, name)
+    yield from find_patterns(segment, view, text, detect)
+
+
+def find_patterns(segment: Segment, view: str, text: str, detect: Detect) -> Iterator[Finding]:
+    """The pattern lists of `detect` that occur in `text`, which is `segment` in one of its views."""
+    if detect.patterns:
+        for name in sorted(detect.pattern_set.find(encode(text))):
+            yield Finding(Detector.PATTERN, segment.pointer, view, name)
 
 
 def _found(utf8: bytes, provenance: Provenance, detect: Detect) -> Iterator[tuple[Detector, str]]:
@@ -35,8 +43,6 @@ def _found(utf8: bytes, provenance: Provenance, detect: Detect) -> Iterator[tupl
         for family in sorted(find_special_tokens(utf8)):
             yield Detector.SPECIAL_TOKENS, family
     yield from _turns(utf8, provenance, detect)
-    for name in sorted(detect.pattern_set.find(utf8)):
-        yield Detector.PATTERN, name
 
 
 def _turns(utf8: bytes, provenance: Provenance, detect: Detect) -> Iterator[tuple[Detector, str]]:
