@@ -4,7 +4,7 @@ import zlib
 from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Final
 
-import brotli  # type: ignore[import-untyped]
+import brotli
 import zstandard
 
 from extauthz.core.reasons import Failure

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable
 from itertools import pairwise
 
-import brotli  # type: ignore[import-untyped]
+import brotli
 import pytest
 import zstandard
 from hypothesis import example, given

@@ -7,7 +7,7 @@ import struct
 import zlib
 from collections.abc import Callable
 
-import brotli  # type: ignore[import-untyped]
+import brotli
 import zstandard
 
 from tests.e2e.catalogue.case import ATTACK, FOUND, HONEST, Case, pair

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-import brotli  # type: ignore[import-untyped]
+import brotli
 import zstandard
 
 from tests.e2e.catalogue.wire import Wire
