@@ -30,7 +30,7 @@ _BRIM = 9_000_000_000_000_000_000
         numba.int64[::1],
     )
 )
-def json_members(  # noqa: PLR0915 - one pass, and Numba inlines no closures
+def json_members(
     body: NDArray[np.uint8],
     owners: NDArray[np.int64],
     keys: NDArray[np.int32],

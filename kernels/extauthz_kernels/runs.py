@@ -113,7 +113,7 @@ def _read(
             for _ in range(size - held):
                 number = number * np.uint64(base) + np.uint64(base - 1)
         for step in range(kept):
-            octet = np.int64((number >> np.uint64(8 * (width - 1 - step))) & np.uint64(0xFF))
+            octet = int(np.int64(number >> np.uint64(8 * (width - 1 - step)))) & 0xFF
             octets += 1
             wide |= octets == 2 and octet == 0 and more == 0
             if wide and octets % 2 == 0:

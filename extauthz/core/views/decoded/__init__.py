@@ -92,7 +92,7 @@ def _under_ciphers(text: str) -> str:
     given = text_of(words)
     for twisted in (text_of(turned), given[::-1]):
         peeled = decode_numbers(unescaped(twisted))
-        if twisted != given and peeled != twisted:
+        if twisted not in {given, peeled}:
             found += f"\n{surroundings(twisted, peeled, _BESIDE)}"
     return found
 
