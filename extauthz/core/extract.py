@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from extauthz.core.call import Provenance, Segment
-from extauthz.core.dialects import Dialect
+from extauthz.core.dialects import KNOWN, UNKNOWN_JSON, Dialect
 from extauthz.core.dialects.dialect import EVERYWHERE, ByMember, Kind, Label, Place
 from extauthz.core.findings import Detector, Finding
 from extauthz.core.media import Tree
@@ -138,6 +138,10 @@ def _trie(dialect: Dialect) -> _Node:
         root.at(path).place = place
     root.settle()
     return root
+
+
+for _known in (*KNOWN, UNKNOWN_JSON):
+    _trie(_known)  # now, and not in the first request of its kind
 
 
 class _Walk:
