@@ -111,7 +111,7 @@ class Authorizer:
             call = wire.read(message)
             hashed = self._hash(b"" if isinstance(call, Failure) else call.body)
             outcome = await self.decide(policy, call, arrived + allowed_s, cancellation)
-            digest = await hashed
+            digest = await _by(arrived + allowed_s, hashed)
             receipt = self._receipt(policy, outcome, digest)
             answer = wire.write(outcome.decision, self._metadata(policy, outcome), receipt)
         except Exception as bug:  # noqa: BLE001 - an RPC error would be an allow under failure_mode_allow
@@ -223,7 +223,7 @@ class Authorizer:
     def _receipt(self, policy: Policy, outcome: Outcome, body_sha256: bytes) -> str:
         """Proof of the check, for a request that is let through; empty when receipts are off."""
         call, decision = outcome.call, outcome.decision
-        if self._receipt_key is None or decision.denial is not None:
+        if self._receipt_key is None or decision.denial is not None or not body_sha256:
             return ""
         content = receipts.receipt(
             receipts.inspection(decision, outcome.signals),
@@ -284,6 +284,15 @@ def _is_quick(call: Call) -> bool:
         and call.body.count(b",") <= _INLINE_COMMAS
         and not is_coded(call.headers)
     )
+
+
+async def _by(deadline: float, hashed: asyncio.Future[bytes]) -> bytes:
+    """The digest of a body, or none: a queue of large bodies keeps no answer beyond its deadline."""
+    try:
+        async with asyncio.timeout_at(deadline):
+            return await hashed
+    except TimeoutError:
+        return b""
 
 
 def _if_wanted(

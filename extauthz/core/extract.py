@@ -57,11 +57,12 @@ class Coverage:
 
 
 class Extraction(NamedTuple):
-    """What was found in a body."""
+    """What was found in a body. `token_ids` are the arrays that count as such, for a tokenizer."""
 
     segments: tuple[Segment, ...]
     coverage: Coverage
     findings: tuple[Finding, ...] = ()
+    token_ids: tuple[tuple[int, ...], ...] = ()
 
 
 def extract(body: Tree, dialect: Dialect, besides: Iterable[str] = ()) -> Extraction:
@@ -69,20 +70,9 @@ def extract(body: Tree, dialect: Dialect, besides: Iterable[str] = ()) -> Extrac
 
     Each node that the dialect labels becomes one segment: its strings in document order, one a
     line, so that text split over the parts of a message is whole again. Strings outside any
-    label, and those `besides`, are joined into one segment of provenance USER. Text found inside base64 or bytes is a
-    segment of its own, and so is what numbers say as codes of characters.
+    label, and those `besides`, are joined into one segment of provenance USER. Text found inside
+    base64 or bytes is a segment of its own, and so is what numbers say as codes of characters.
     """
-    walk = _walked(body, dialect, besides)
-    coverage = Coverage(walk.total, walk.scanned, dict(walk.exempt), dict(walk.opaque))
-    return Extraction(tuple(walk.segments), coverage, tuple(walk.findings))
-
-
-def token_ids(body: Tree, dialect: Dialect) -> tuple[tuple[int, ...], ...]:
-    """The arrays that `extract` counts as token ids, for a tokenizer to turn into text."""
-    return tuple(_walked(body, dialect).token_ids)
-
-
-def _walked(body: Tree, dialect: Dialect, besides: Iterable[str] = ()) -> "_Walk":
     walk = _Walk(dialect.vocabulary)
     loose: list[str] = []
     walk.visit(body, None, "", _trie(dialect), loose)
@@ -92,7 +82,9 @@ def _walked(body: Tree, dialect: Dialect, besides: Iterable[str] = ()) -> "_Walk
     spelled: list[str] = []
     walk.scan(_spelled(walk.codes), spelled)
     walk.close(Provenance.USER, "", spelled)
-    return walk
+    coverage = Coverage(walk.total, walk.scanned, dict(walk.exempt), dict(walk.opaque))
+    found = tuple(walk.findings), tuple(walk.token_ids)
+    return Extraction(tuple(walk.segments), coverage, *found)
 
 
 @dataclass(slots=True)

@@ -8,14 +8,14 @@ from typing import Final
 from extauthz.core.body import read_body
 from extauthz.core.call import Call, Provenance, Segment
 from extauthz.core.dialects import Dialect
-from extauthz.core.extract import Coverage, Extraction, extract, token_ids
+from extauthz.core.extract import Coverage, Extraction, extract
 from extauthz.core.findings import Detector, Finding
 from extauthz.core.media import Tree
 from extauthz.core.opaque import Opaque
 from extauthz.core.policy import Detect, Limits, Reaction, Rule
 from extauthz.core.query import read_query
 from extauthz.core.reasons import Failure
-from extauthz.core.rules.search import find, find_patterns
+from extauthz.core.rules.search import find
 from extauthz.core.rules.upgrade import is_upgrade
 from extauthz.core.views import (
     JOINED,
@@ -77,10 +77,8 @@ def read(
     body, query = opened
     extraction = extract(body, dialect, query)
     if Opaque.TOKEN_IDS in extraction.coverage.opaque:
-        extraction = _spelled_out(
-            extraction, token_ids(body, dialect), dialect.model_of(path, body), detokenise
-        )
-    segments, coverage, findings = extraction
+        extraction = _spelled_out(extraction, dialect.model_of(path, body), detokenise)
+    segments, coverage, findings, _ = extraction
     if _is_too_much(segments, rule.limits):
         return Failure.TOO_MANY_TOKENS
     if grows_beyond_measure(segment.text for segment in segments):
@@ -105,12 +103,10 @@ def _open(call: Call, dialect: Dialect, limits: Limits) -> tuple[Tree, list[str]
     return body, [text for pair in query for text in pair]
 
 
-def _spelled_out(
-    extraction: Extraction, arrays: Sequence[Sequence[int]], model: str, detokenise: Detokenise
-) -> Extraction:
+def _spelled_out(extraction: Extraction, model: str, detokenise: Detokenise) -> Extraction:
     """The extraction with the text of token ids, each array a segment, where a vocabulary is known."""
-    texts = [detokenise(model, ids) for ids in arrays]
-    read_ids = [(ids, text) for ids, text in zip(arrays, texts, strict=True) if text is not None]
+    given = [(ids, detokenise(model, ids)) for ids in extraction.token_ids]
+    read_ids = [(ids, text) for ids, text in given if text is not None]
     if not read_ids:
         return extraction
     coverage = extraction.coverage
@@ -146,11 +142,10 @@ def _looks(segments: tuple[Segment, ...], detect: Detect) -> Iterator[Look]:
 
 
 def _found(looks: Iterable[Look], detect: Detect) -> Iterator[Finding]:
-    in_any_typography = detect.patterns and detect.views.normalised
     for look in looks:
-        # The normalised look leaves out what differs in typography only, and that a pattern sees.
-        if in_any_typography and look.view == RAW and not look.text.isascii():
-            yield from find_patterns(look.segment, NORMALISED, normalise(look.text), detect)
+        # The normalised look leaves out what differs in typography only, and that a rule sees.
+        if detect.views.normalised and look.view == RAW and not look.text.isascii():
+            yield from find(look.segment, NORMALISED, normalise(look.text), detect)
         yield from find(look.segment, look.view, look.text, detect)
         # The normalised view shows what was hidden, so there is nothing hidden in it any more.
         if detect.hidden_text is not Reaction.IGNORE and look.view != NORMALISED:

@@ -85,7 +85,7 @@ def labels(body: Any, dialect: Dialect) -> dict[str, str]:
 
 @given(dialect=any_dialect, body=any_json)
 def test_every_byte_of_any_json_is_accounted_for(dialect: Dialect, body: Any) -> None:
-    segments, coverage, _ = extract(body, dialect)
+    segments, coverage, *_ = extract(body, dialect)
     strings = list(strings_of(body))
     assert coverage.complete
     assert coverage.scanned == sum(len(part.encode()) for s in segments for part in s.parts)
@@ -98,7 +98,7 @@ def test_every_byte_of_any_json_is_accounted_for(dialect: Dialect, body: Any) ->
 def test_every_string_is_part_of_some_segment_unless_it_is_vocabulary_or_media(
     dialect: Dialect, body: Any
 ) -> None:
-    segments, coverage, _ = extract(body, dialect)
+    segments, coverage, *_ = extract(body, dialect)
     parts = {part for segment in segments for part in segment.parts}
     unseen = [s for s in strings_of(body) if s and s not in parts and s not in dialect.vocabulary]
     assert set(unseen) <= MEDIA.keys()

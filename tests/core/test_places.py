@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from extauthz.core.dialects import KNOWN, UNKNOWN_JSON, Dialect
-from extauthz.core.extract import extract, token_ids
+from extauthz.core.extract import extract
 
 DIALECTS = {dialect.name: dialect for dialect in (*KNOWN, UNKNOWN_JSON)}
 
@@ -50,9 +50,9 @@ def test_numbers_that_stand_for_words_are_counted(
 
 def test_token_ids_are_handed_out_by_the_array() -> None:
     body = {"prompt": [[1, 2.0, "x"], ["y"], [3]]}
-    assert token_ids(body, DIALECTS["openai_completions"]) == ((1, 2), (3,))
+    assert extract(body, DIALECTS["openai_completions"]).token_ids == ((1, 2), (3,))
     assert text_of(body, "openai_completions") == "x\ny"
-    assert token_ids({"a": [1, 2, 3]}, UNKNOWN_JSON) == ()
+    assert extract({"a": [1, 2, 3]}, UNKNOWN_JSON).token_ids == ()
 
 
 @pytest.mark.parametrize("dialect", DIALECTS.values(), ids=DIALECTS.keys())

@@ -62,7 +62,7 @@ def holding(text: str, body: Tree, dialect: Dialect) -> list[Segment]:
 def shown(name: str) -> str:
     """A request as it stands in `expected.txt`."""
     dialect, tree, path = sdk_dialect(name), sdk_tree(name), sdk_path(name)
-    segments, coverage, findings = extract(tree, dialect)
+    segments, coverage, findings, _ = extract(tree, dialect)
     pointers: dict[str, list[str]] = {}
     for segment in segments:
         pointers.setdefault(segment.provenance.value, []).append(segment.pointer or "/")
@@ -158,7 +158,7 @@ def test_the_lines_of_a_batch_have_the_labels_of_what_they_ask_for() -> None:
         ([{"name": "file", "content": lines}], "/0/content"),
         ([{"name": "file", "content": [json.dumps(lines), lines]}], "/0/content/1"),
     ):
-        segments, coverage, _ = extract(body, dialect)
+        segments, coverage, *_ = extract(body, dialect)
         found = {segment.pointer: segment.provenance for segment in segments}
         assert found[f"{where}/0/body/instructions"] == "system"
         assert found[f"{where}/1/body/messages/0"] == "tool_result"

@@ -28,10 +28,10 @@ def find(segment: Segment, view: str, text: str, detect: Detect) -> Iterator[Fin
     utf8 = encode(text)
     for detector, name in _found(utf8, segment.provenance, detect):
         yield Finding(detector, segment.pointer, view, name)
-    yield from find_patterns(segment, view, text, detect)
+    yield from _patterns(segment, view, text, detect)
 
 
-def find_patterns(segment: Segment, view: str, text: str, detect: Detect) -> Iterator[Finding]:
+def _patterns(segment: Segment, view: str, text: str, detect: Detect) -> Iterator[Finding]:
     """The pattern lists of `detect` that occur in `text`, which is `segment` in one of its views."""
     if detect.patterns:
         for name in sorted(detect.pattern_set.find(encode(text))):
