@@ -27,10 +27,7 @@ from extauthz.core.views import (
     normalise,
     views,
 )
-
-#: Characters per admitted token, on average over a request. Prose has 4 to 5, indented JSON 8. What
-#: has more is refused before any time is spent on its views.
-_CHARS_PER_TOKEN: Final = 16
+from extauthz.core.windows import CHARS_PER_TOKEN
 
 #: What token ids say to the model of a name; None where its vocabulary is not known.
 Detokenise = Callable[[str, Sequence[int]], str | None]
@@ -128,8 +125,9 @@ def _spelled_out(extraction: Extraction, model: str, detokenise: Detokenise) -> 
 
 
 def _is_too_much(segments: tuple[Segment, ...], limits: Limits) -> bool:
+    """Whether there is more than the classifier may read, before any time is spent on views."""
     chars = sum(len(segment.text) for segment in segments)
-    return len(segments) > limits.tokens or chars > _CHARS_PER_TOKEN * limits.tokens
+    return len(segments) > limits.tokens or chars > CHARS_PER_TOKEN * limits.tokens
 
 
 def _looks(segments: tuple[Segment, ...], detect: Detect) -> Iterator[Look]:

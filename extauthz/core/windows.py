@@ -6,6 +6,9 @@ from typing import Final
 #: Characters handed to the tokenizer at once. Tokenizers tokenise everything before they
 #: truncate (360 KB cost 160 ms), so text is cut first; 8,192 characters cost about 2 ms.
 PIECE_CHARS: Final = 8_192
+#: Characters per admitted token, on average over a request. Prose has 4 to 5, indented JSON 8; a
+#: megabyte of endless words has few tokens and would hold up the tokenizer for everybody.
+CHARS_PER_TOKEN: Final = 16
 #: A cut is moved back to a better place when there is one within this many characters.
 _SEARCH_CHARS: Final = 256
 #: WordPiece makes one unknown token of a word of more than 100 characters, whatever is in it. Such

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from extauthz.core.batcher import Batch, Batcher, Job
 from extauthz.core.cancellation import Cancellation
 from extauthz.core.reasons import Failure
+from extauthz.core.windows import CHARS_PER_TOKEN
 from extauthz.model.directory import ModelDirectory, ModelError
 from extauthz.model.session import Session
 from extauthz.model.tokenizer import WindowTokenizer
@@ -27,9 +28,6 @@ _log: Final = logging.getLogger(__name__)
 
 #: Texts longer than this together are tokenized off the event loop (8 KB cost about 2 ms).
 _INLINE_CHARS: Final = 4_096
-#: Characters per admitted token, on average over a request. Prose has 4 to 5, indented JSON 8; a
-#: megabyte of endless words has few tokens and would hold up the tokenizer for everybody.
-_CHARS_PER_TOKEN: Final = 16
 #: A text costs the tokenizer as much as so many characters, however short it is.
 _CHARS_PER_TEXT: Final = 64
 #: Padded tokens of one model call. A CPU gains nothing from large batches, and a call cannot be
@@ -133,7 +131,7 @@ class Scorer:
         self, texts: Sequence[str], max_tokens: int, cancellation: Cancellation
     ) -> tuple[list[NDArray[np.int32]], list[int], list[int]] | None:
         """Windows of all texts, the text each is of, and the tokens of each text."""
-        if sum(map(len, texts)) > _CHARS_PER_TOKEN * max_tokens:
+        if sum(map(len, texts)) > CHARS_PER_TOKEN * max_tokens:
             return None
         windows: list[NDArray[np.int32]] = []
         owners: list[int] = []

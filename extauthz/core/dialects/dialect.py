@@ -132,8 +132,8 @@ class Dialect:
         model: path of the model's name, where the endpoint does not have it; empty if nothing has.
         stream_paths: endings of the endpoints that always stream.
         streams_unless_told: whether a request without `stream` asks for one.
-        max_tokens: paths of the most tokens an answer may have.
-        choices: paths of how many answers are wanted.
+        max_tokens: paths of the most tokens an answer may have; for token budgets, which come next.
+        choices: paths of how many answers are wanted; likewise.
         echoes: headers, lower case, that repeat a member of the body, at one of some paths.
         refuse: response body of a 200 refusal.
         refuse_stream: the same as a stream of `stream_type`.
