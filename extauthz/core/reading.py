@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
 
 from extauthz.core.body import read_body
 from extauthz.core.call import Call, Provenance, Segment

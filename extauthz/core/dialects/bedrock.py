@@ -29,8 +29,9 @@ _MEDIA: Final[Mapping[str, Place]] = {
     for name in ("image", "video", "audio", "document")
     for inner, place in (("bytes", PAYLOAD), ("s3Location/uri", REMOTE))
 } | {
-    "document/source/bytes": replace(PAYLOAD, claim="text/plain")
-}  # its formats have words in them
+    # Its formats hold words, so nothing in there is a picture for its first bytes.
+    "document/source/bytes": replace(PAYLOAD, claim="text/plain"),
+}
 _BLOCK: Final[Mapping[str, Place]] = {
     **_MEDIA,
     **under("toolResult/content/*", _MEDIA),
