@@ -98,7 +98,7 @@ def test_codes_are_read_as_by_the_twin(run: str, base: int, text: str, enough: i
         if point >= 32 or point in {9, 10, 13}
     ]
     code = twin.Code(
-        token=f"{prefix}({either_case}{{{fewest},{most}}})(?![a-zA-Z]|{either_case})",
+        written=f"{prefix}({either_case}{{{fewest},{most}}})(?![a-zA-Z]|{either_case})",
         before=either_case,
         meaning={number: char for number, char in written if fewest <= len(number) <= most},
         separators=f"[{re.escape(codes._GAPS)}]",
@@ -118,7 +118,7 @@ def test_morse_is_read_as_by_the_twin(run: str, text: str, enough: int) -> None:
         PAIRS, codes._OF_MORSE, enough, np.empty(2 * n + 2, np.uint32), out,
     )  # fmt: skip
     code = twin.Code(
-        token=r"([.-]{1,5})(?![a-zA-Z.-])",
+        written=r"([.-]{1,5})(?![a-zA-Z.-])",
         before="[.-]",
         meaning={entry[1:]: entry[0] for entry in codes._MORSE.split()},
         separators=r"[ \n\t/]",

@@ -113,7 +113,7 @@ def _end(text: str, at: int, lines: list[str]) -> int:
 class Code:
     """Codes of one character each: how they are written, and what they mean."""
 
-    token: str
+    written: str
     before: str
     meaning: dict[str, str]
     separators: str
@@ -121,9 +121,9 @@ class Code:
 
 
 def decode_codes(text: str, code: Code, sense: Sense) -> str:
-    """`text` with runs of three codes or more read. `token` has one group, the code itself."""
-    token = re.compile(code.token)
-    start = re.compile(rf"(?<!{code.before})(?={code.token})")
+    """`text` with runs of three codes or more read. `written` has one group, the code itself."""
+    token = re.compile(code.written)
+    start = re.compile(rf"(?<!{code.before})(?={code.written})")
     found = ""
     at = 0
     while at < len(text):

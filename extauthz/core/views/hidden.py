@@ -1,5 +1,6 @@
 """Text in characters that nobody can see: channels that no honest text uses, and what they say."""
 
+import re
 from typing import Final
 
 import numpy as np
@@ -28,6 +29,10 @@ def _kinds() -> NDArray[np.uint8]:
 
 
 _KINDS: Final = _kinds()
+_RUNS: Final = re.compile(
+    "[\U000e0000-\U000e007f]+|[\ufe00-\ufe0f\U000e0100-\U000e01ef]{2,}"
+    "|[\u2061-\u2064]{8,}|[\u200b-\u200f\u2060\ufeff\u180e]{8,}"
+)
 _FLAG: Final = "\U0001f3f4"
 #: The flags of England, Scotland and Wales: the only ones that are made of tags. Any other region
 #: would let five letters a flag through.
@@ -56,6 +61,11 @@ def hidden_channels(text: str) -> tuple[str, ...]:
     counts = np.empty(4, np.int64)
     survey_hidden(points_of(plain_flags(text)), _KINDS, _FEWEST, counts)
     return tuple(name for name, count in zip(CHANNELS, counts.tolist(), strict=True) if count)
+
+
+def invisible(text: str) -> str:
+    """What the channels of `text` are made of, without what can be seen; empty if it uses none."""
+    return " ".join(_RUNS.findall(text)) if hidden_channels(text) else ""
 
 
 def revealed(text: str) -> str:

@@ -14,7 +14,7 @@ from extauthz.core.views.decoded.ciphers import decipher
 from extauthz.core.views.decoded.codes import decode_numbers, unpacked
 from extauthz.core.views.decoded.escapes import unescaped
 from extauthz.core.views.excerpts import excerpt, surroundings
-from extauthz.core.views.hidden import hidden_channels, revealed
+from extauthz.core.views.hidden import invisible, revealed
 from extauthz.core.views.normalised import normalise
 from extauthz.core.views.points import points_of, text_of
 from extauthz_kernels import long_words, map_points, visual_order
@@ -46,10 +46,12 @@ def decode(text: str, plain: str) -> str:
     shown behind the text: it may be a name, or a word that reads like a cipher of another.
     """
     shown = plain if text.isascii() else normalise(_visual(revealed(text)))
-    shown += _under_ciphers(shown)
     found = _peeled(shown)
+    twisted = _under_ciphers(shown)
     if found != shown:
-        found += _under_ciphers(surroundings(shown, found))
+        twisted += _under_ciphers(surroundings(shown, found))
+    if twisted:
+        found += f"\n{_peeled(twisted)}"
     # What is encoded would be taken for a cipher: so ciphers come last.
     said = decipher(found)
     if said != found and (added := excerpt(found, normalise(said))):
@@ -64,13 +66,13 @@ def _peeled(text: str) -> str:
     themselves stay behind it too, for whoever looks for them.
     """
     found = [text]
-    channels = []
+    channels: list[str] = []
     for _ in range(DEPTH):
         peeled = unpacked(decode_numbers(unescaped(text)))
         if peeled == text:
             break
         if not peeled.isascii():
-            channels += [peeled] if hidden_channels(peeled) else []
+            channels += filter(None, [invisible(peeled)])
             peeled = revealed(peeled)
         peeled = normalise(peeled)
         found[-1:] = [peeled] if text == found[-1] else [found[-1], peeled]
@@ -88,13 +90,13 @@ def _under_ciphers(text: str) -> str:
     words = kept[: long_words(points, _MIN_ENCODED, _MIN_DIGITS, kept)]
     turned = np.empty_like(words)
     map_points(words, _ROT13, turned)
-    found = ""
+    found = []
     given = text_of(words)
     for twisted in (text_of(turned), given[::-1]):
         peeled = decode_numbers(unescaped(twisted))
         if twisted not in {given, peeled}:
-            found += f"\n{surroundings(twisted, peeled, _BESIDE)}"
-    return found
+            found.append(surroundings(twisted, peeled, _BESIDE))
+    return "\n".join(found)
 
 
 def _visual(text: str) -> str:
