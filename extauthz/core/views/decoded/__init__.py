@@ -49,13 +49,13 @@ def decode(text: str, plain: str) -> str:
     found = _peeled(shown)
     twisted = _under_ciphers(shown)
     if found != shown:
-        twisted += _under_ciphers(surroundings(shown, found))
+        twisted += _under_ciphers(surroundings(shown, found, _BESIDE))
     if twisted:
         found += f"\n{_peeled(twisted)}"
     # What is encoded would be taken for a cipher: so ciphers come last.
     said = decipher(found)
-    if said != found and (added := excerpt(found, normalise(said))):
-        found += f"\n{_peeled(added)}"
+    if said != found and (added := excerpt(found, said)):
+        found += f"\n{_peeled(normalise(added))}"
     return found
 
 
