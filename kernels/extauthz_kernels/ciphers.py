@@ -17,6 +17,8 @@ _LOST = 24
 _READABLE = 6
 #: Words up to this length say little: they belong to the run beside which they stand.
 _SHORT = 3
+#: Words beside a run are part of it as far as the run is long, and at least so many characters.
+_REACH = 64
 
 
 @kernel(numba.boolean(numba.int32[:, ::1], numba.int64))
@@ -184,9 +186,15 @@ def cipher_runs(
         least = runs[run - 1, 1] + 1 if run > 0 else 0
         most = runs[run + 1, 0] - 1 if run + 1 < count else word - 1
         begin, final = runs[run, 0], runs[run, 1]
+        start, end = words[begin, 0], words[final, 1]
+        reach = max(end - start, _REACH)
         while begin > least and _belongs(words, begin - 1):
+            if start - words[begin - 1, 0] > reach:
+                break
             begin -= 1
         while final < most and _belongs(words, final + 1):
+            if words[final + 1, 1] - end > reach:
+                break
             final += 1
         runs[run, 0] = begin
         runs[run, 1] = final

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from tests.reference.fold import reads
 
 Run = tuple[int, int, int]
-_READABLE, _MOST_LOST, _LOST, _SHORT = 6, -10, 24, 3
+_READABLE, _MOST_LOST, _LOST, _SHORT, _REACH = 6, -10, 24, 3, 64
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,11 @@ def cipher_runs(
         first, last = run.first, run.last
         least = spans[-1][1] + 1 if spans else 0
         most = kept[place + 1].first - 1 if place + 1 < len(kept) else len(words) - 1
-        while first > least and belongs[first - 1]:
+        start, end = places[first][0], places[last][1]
+        reach = max(end - start, _REACH)
+        while first > least and belongs[first - 1] and start - places[first - 1][0] <= reach:
             first -= 1
-        while last < most and belongs[last + 1]:
+        while last < most and belongs[last + 1] and places[last + 1][1] - end <= reach:
             last += 1
         spans.append((first, last))
     return [
