@@ -1,8 +1,7 @@
 """What a text says once it is decoded, in place, as often as it takes up to a depth.
 
 Each step replaces what it can read and leaves the rest, so that a sentence of which one word is
-encoded stays a sentence. No step makes a text longer, but that what is written backwards is shown
-both as a whole and word by word.
+encoded stays a sentence. What later steps find is shown behind it, with its surroundings.
 """
 
 from typing import Final
