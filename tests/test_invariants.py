@@ -45,9 +45,7 @@ STOPPED = {Reason.PROMPT_INJECTION, Reason.HIDDEN_TEXT}
 #: Some write a text so that it can be written anew; twice the others is plain again, or nothing.
 TWICE = ("base64", "hex", "percent", "entities-decimal", "unicode-escapes", "base32")
 
-#: Base64 in hexadecimal is seen through only where its length suits: the words below it are tried
-#: backwards too, and what comes of that is read on with it.
-WITHIN = [pair for pair in product(TWICE, repeat=2) if pair != ("base64", "hex")]
+WITHIN = [*product(TWICE, repeat=2)]
 
 
 def judged(call: Call, rule: Rule = RULE) -> Decision:

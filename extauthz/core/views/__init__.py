@@ -30,12 +30,14 @@ NORMALISED: Final = "normalised"
 DECODED: Final = "decoded"
 JOINED: Final = "joined"
 _ALL: Final = policy.Views()
+#: Fewer characters stand for no word in any disguise.
+_SHORTEST: Final = 4
 
 
 def views(text: str, wanted: policy.Views = _ALL) -> list[tuple[str, str]]:
     """(name, text) of each view worth scoring: the raw text, and what other views add to it."""
     found = [(RAW, text)]
-    if not (wanted.normalised or wanted.decoded):
+    if len(text) < _SHORTEST or not (wanted.normalised or wanted.decoded):
         return found
     plain = normalise(text)
     if wanted.normalised and (added := excerpt(text, plain)):

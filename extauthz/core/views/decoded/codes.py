@@ -119,10 +119,11 @@ _KINDS: Final[tuple[_Codes | _Groups, ...]] = (
     _Codes(_values(".-", " \n\t", "/"), 2, 1, 5, _morse(), 1, "", _OF_MORSE),
     _Groups(_values("01"), 2, 8, 1, 24),
     _Groups(_values(_HEX), 16, 2, 1, 8),
-    _Groups(_values(_BASE32, "="), 32, 8, 5, 8),
     _Groups(_values(_BASE64, "="), 64, 4, 3),
     _Groups(_values(_BASE64 + "+/", "="), 64, 4, 3, 8, "+/"),
     _Groups(_values(_BASE64 + "-_", "="), 64, 4, 3, 8, "-_"),
+    # After those of base64, whose long runs hold short ones of these letters.
+    _Groups(_values(_BASE32, "="), 32, 8, 5, 8),
     _Groups(_values(_ASCII85), 85, 5, 4, 8),
 )
 
