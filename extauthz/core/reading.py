@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from extauthz.core.body import read_body
 from extauthz.core.call import Call, Provenance, Segment
@@ -28,6 +29,9 @@ from extauthz.core.views import (
 )
 from extauthz.core.windows import CHARS_PER_TOKEN
 
+#: Characters of all looks for each of the raw ones, beyond what any request may have.
+_MOST_GROWTH: Final = 8
+_FREE_GROWTH: Final = 4_096
 #: What token ids say to the model of a name; None where its vocabulary is not known.
 Detokenise = Callable[[str, Sequence[int]], str | None]
 
@@ -80,6 +84,8 @@ def read(
     if grows_beyond_measure(segment.text for segment in segments):
         return Failure.BODY_TOO_COMPLEX
     looks = tuple(_looks(segments, rule.detect))
+    if _grew_beyond_measure(looks):
+        return Failure.BODY_TOO_COMPLEX
     found = dict.fromkeys([*findings, *_found(looks, rule.detect)])
     return Reading(looks, coverage, dialect.wants_stream(path, body), tuple(found))
 
@@ -127,6 +133,12 @@ def _is_too_much(segments: tuple[Segment, ...], limits: Limits) -> bool:
     """Whether there is more than the classifier may read, before any time is spent on views."""
     chars = sum(len(segment.text) for segment in segments)
     return len(segments) > limits.tokens or chars > CHARS_PER_TOKEN * limits.tokens
+
+
+def _grew_beyond_measure(looks: tuple[Look, ...]) -> bool:
+    """Whether there is more to look at than any honest request has: its texts three times."""
+    raw = sum(len(look.text) for look in looks if look.view == RAW)
+    return sum(len(look.text) for look in looks) > _MOST_GROWTH * raw + _FREE_GROWTH
 
 
 def _looks(segments: tuple[Segment, ...], detect: Detect) -> Iterator[Look]:

@@ -57,6 +57,15 @@ def test_what_cannot_be_read_has_a_name(changes: dict[str, Any], failure: Failur
     assert reading(**changes) is failure
 
 
+def test_looks_that_are_many_times_the_texts_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "extauthz.core.reading.views", lambda text, _: [("raw", text), ("decoded", 9 * text)]
+    )
+    body = json.dumps({"messages": [{"role": "user", "content": "a b " * 2_000}]}).encode()
+
+    assert reading(body=body) is Failure.BODY_TOO_COMPLEX
+
+
 def test_a_view_that_adds_nothing_is_not_there() -> None:
     assert [look.view for look in said("Hello.").looks] == ["raw"]
 
