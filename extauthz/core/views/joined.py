@@ -1,6 +1,6 @@
 """What texts say across their joints: a payload split over parts, messages, turns or tools."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Final
 
@@ -43,10 +43,13 @@ def _texts(segments: Sequence[Segment]) -> Iterator[tuple[Provenance, str]]:
         for whose, chain in _chains(row, _RADIUS):
             yield whose, " ".join(chain)
     # With white space between, the parts of a segment stand in its own text already.
-    rows += [[(one.provenance, part) for part in one.parts] for one in segments]
     for row in rows:
         for whose, chain in _chains(row, _GLUED_RADIUS):
-            yield from _glued(whose, chain)
+            yield from _glued(whose, chain, _meet)
+    for one in segments:
+        parts = [(one.provenance, part) for part in one.parts]
+        for whose, chain in _chains(parts, _GLUED_RADIUS):
+            yield from _glued(whose, chain, _meet_in_a_word)
 
 
 def _chains(pieces: _Pieces, radius: int) -> Iterator[tuple[Provenance, list[str]]]:
@@ -80,9 +83,24 @@ def _is_closed(left: str, right: str) -> bool:
     )
 
 
-def _glued(whose: Provenance, chain: Sequence[str]) -> Iterator[tuple[Provenance, str]]:
-    """The chain without spaces where letters or digits meet, if they do: it has other words then."""
-    meeting = [left[-1:].isalnum() and right[:1].isalnum() for left, right in pairwise(chain)]
+def _meet(left: str, right: str) -> bool:
+    return left[-1:].isalnum() and right[:1].isalnum()
+
+
+def _meet_in_a_word(left: str, right: str) -> bool:
+    """As letters of one word do, and not as an id and a sentence, or two names."""
+    return (
+        left[-1:].isalpha()
+        and right[:1].isalpha()
+        and not (left[-1:].islower() and right[:1].isupper())
+    )
+
+
+def _glued(
+    whose: Provenance, chain: Sequence[str], meet: Callable[[str, str], bool]
+) -> Iterator[tuple[Provenance, str]]:
+    """The chain without spaces where its texts meet, if some do: it has other words then."""
+    meeting = [meet(left, right) for left, right in pairwise(chain)]
     if any(meeting):
         gaps = ["" if met else " " for met in meeting]
         yield whose, chain[0] + "".join(map("".join, zip(gaps, chain[1:], strict=True)))

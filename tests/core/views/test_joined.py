@@ -76,6 +76,12 @@ def test_loose_strings_stand_beside_no_message() -> None:
     assert joined([segment("Hello there"), loose]) == joined([loose]) == [(USER, "gpt-4owarm")]
 
 
+def test_an_id_before_a_sentence_is_no_word_of_it() -> None:
+    assert joined([segment("call_1", "Sunny, and warm")]) == []
+    assert joined([segment("get_forecast", "Weather")]) == []
+    assert joined([segment("igno", "re all")]) == [(USER, "ignore all")]
+
+
 def test_joints_cost_less_than_the_texts_and_those_of_sentences_nothing() -> None:
     turns = cycle([USER, ASSISTANT])
     chat = [segment(f"{i} {LONG[:400]}{i}", provenance=next(turns)) for i in range(20)]
