@@ -7,43 +7,11 @@ import string
 from collections.abc import Callable
 from typing import Final
 
+from tests.e2e.catalogue.encodings import MORSE
+
 Encode = Callable[[str], str]
 
 _LETTERS: Final = string.ascii_lowercase
-_MORSE: Final = dict(
-    zip(
-        _LETTERS,
-        [
-            ".-",
-            "-...",
-            "-.-.",
-            "-..",
-            ".",
-            "..-.",
-            "--.",
-            "....",
-            "..",
-            ".---",
-            "-.-",
-            ".-..",
-            "--",
-            "-.",
-            "---",
-            ".--.",
-            "--.-",
-            ".-.",
-            "...",
-            "-",
-            "..-",
-            "...-",
-            ".--",
-            "-..-",
-            "-.--",
-            "--..",
-        ],
-        strict=True,
-    )
-)
 _ATBASH: Final = str.maketrans(_LETTERS + _LETTERS.upper(), _LETTERS[::-1] + _LETTERS[::-1].upper())
 _ROT47: Final = {point: 33 + (point - 33 + 47) % 94 for point in range(33, 127)}
 
@@ -68,7 +36,7 @@ def _uu(text: str) -> str:
 
 def _morse(text: str) -> str:
     return " / ".join(
-        " ".join(_MORSE[char] for char in word if char in _MORSE) for word in text.lower().split()
+        " ".join(MORSE[char] for char in word if char in MORSE) for word in text.lower().split()
     )
 
 

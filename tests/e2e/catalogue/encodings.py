@@ -47,7 +47,7 @@ def _data(encode: Callable[[bytes], bytes]) -> Encode:
 
 
 _BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
-_MORSE = dict(
+MORSE = dict(
     zip(
         string.ascii_lowercase + string.digits,
         [
@@ -153,7 +153,7 @@ def _uu(text: str) -> str:
 
 def _morse(text: str) -> str:
     words = text.lower().split()
-    return " / ".join(" ".join(_MORSE[char] for char in word if char in _MORSE) for word in words)
+    return " / ".join(" ".join(MORSE[char] for char in word if char in MORSE) for word in words)
 
 
 def _bits(zero: str, one: str) -> Encode:
