@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 # lock holds the extra `dev` only: gpu, openvino, redis, otel and train bring gigabytes (torch) or
 # suit one machine, so they are installed by hand: .venv/bin/pip install -e '.[train]'.
 COMPILE = .venv-lock/bin/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 \
-	--fork-strategy fewest --generate-hashes --no-emit-index-url --no-annotate --upgrade \
+	--fork-strategy fewest --generate-hashes --no-strip-extras --no-emit-index-url --no-annotate --upgrade \
 	--custom-compile-command 'make lock'
 
 .DEFAULT_GOAL := help
