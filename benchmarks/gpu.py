@@ -15,6 +15,7 @@ import uvloop
 
 from benchmarks.environment import print_table, save
 from benchmarks.workload import arrivals, text
+from extauthz.core.call import Passage, Provenance
 from extauthz.core.cancellation import Cancellation
 from extauthz.core.reasons import Failure
 from extauthz.model import Device, directory
@@ -35,7 +36,8 @@ async def _score(scorer: Scorer, prompt: str) -> float:
     """Seconds from arrival to score."""
     loop = asyncio.get_running_loop()
     start = loop.time()
-    scores = await scorer.score([prompt], 1 << 20, start + _PATIENCE_S, Cancellation())
+    asked = [Passage(Provenance.USER, prompt)]
+    scores = await scorer.score(asked, 1 << 20, start + _PATIENCE_S, Cancellation())
     if isinstance(scores, Failure):
         raise RuntimeError(scores)
     return loop.time() - start

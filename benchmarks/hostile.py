@@ -29,6 +29,7 @@ import uvloop
 
 from benchmarks.environment import print_table, save
 from benchmarks.worst_bodies import Body, catalogue
+from extauthz.core.call import Passage
 from extauthz.core.cancellation import Cancellation
 from extauthz.core.policy import Detect, Patterns, Policy, Rule
 from extauthz.core.reasons import Failure
@@ -85,7 +86,7 @@ class Agreeable:
         self.directory = directory
 
     async def score(
-        self, texts: Sequence[str], max_tokens: int, deadline: float, cancellation: Cancellation
+        self, texts: Sequence[Passage], max_tokens: int, deadline: float, cancellation: Cancellation
     ) -> Scores | Failure:
         """The lowest score for each text."""
         del max_tokens, deadline, cancellation

@@ -49,6 +49,7 @@ def _declare(
     explain.add_argument("--path", default="", help="request path, for a JSON body alone")
     explain.add_argument("--policy", type=Path, default=settings.DEFAULT_POLICY)
     explain.add_argument("--model", type=Path, default=settings.DEFAULT_MODEL)
+    explain.add_argument("--calibration", type=Path, help="as for serve")
     explain.add_argument("--vocabularies", type=settings.VOCABULARIES, default={})
     explain.add_argument("--json", action="store_true", help="for machines; holds the text")
     explain.set_defaults(run=_explain)
@@ -68,6 +69,7 @@ def _declare(
     for name, text in (
         ("train", "fine-tune and export a model directory"),
         ("evaluate", "measure a model directory on labelled data"),
+        ("calibrate", "measure on honest traffic what scores mean"),
     ):
         command = commands.add_parser(name, help=text)
         if name in wanted:  # no other command imports training
@@ -104,7 +106,8 @@ def _explain(parsed: argparse.Namespace) -> int:
 
     call = explain.read_request(parsed.request, parsed.path)
     policy = load_policy(parsed.policy)
-    trace = asyncio.run(explain.explain(call, policy, parsed.model, parsed.vocabularies))
+    files = (parsed.model, parsed.vocabularies, parsed.calibration)
+    trace = asyncio.run(explain.explain(call, policy, *files))
     print(explain.as_json(trace) if parsed.json else explain.as_text(trace))
     return 0
 

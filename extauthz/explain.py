@@ -70,11 +70,15 @@ def read_request(path: Path, request_path: str) -> Call:
 
 
 async def explain(
-    call: Call, policy: Policy, model: Path, vocabularies: Mapping[str, Path]
+    call: Call,
+    policy: Policy,
+    model: Path,
+    vocabularies: Mapping[str, Path],
+    calibration: Path | None = None,
 ) -> Trace:
-    """Decide on `call` exactly as the server would, without a deadline."""
+    """Decide on `call` exactly as the server would that is given these, without a deadline."""
     detokenise = Vocabularies(vocabularies).text
-    session = Session(directory.load(model), "cpu", threads=1)
+    session = Session(directory.load(model, calibration), "cpu", threads=1)
     scorer = open_scorer(session.directory, session)
     authorizer = Authorizer(policy, scorer, lambda _: None, detokenise=detokenise)
     deadline = asyncio.get_running_loop().time() + _PATIENCE_S

@@ -13,9 +13,13 @@ from typing import BinaryIO, Final
 import uvloop
 
 from extauthz import __version__
+from extauthz.core.call import Provenance
 from extauthz.core.cancellation import Cancellation
+from extauthz.core.policy import Policy
 from extauthz.core.receipts import read_keys
 from extauthz.model import directory
+from extauthz.model.calibration import Calibration
+from extauthz.model.directory import ModelDirectory, ModelError
 from extauthz.model.scorer import open_scorer
 from extauthz.model.session import Session
 from extauthz.model.vocabularies import Vocabularies
@@ -25,6 +29,7 @@ from extauthz.protocol import check, health
 from extauthz.service import Authorizer
 from extauthz.settings import Settings
 from extauthz.telemetry.admin import Admin
+from extauthz.telemetry.drift import Spread, spread
 from extauthz.telemetry.metrics import Metrics
 from extauthz.telemetry.observation import Observation
 from extauthz.telemetry.records import RecordWriter
@@ -60,8 +65,11 @@ class Server:
         self._metrics.serve_policy(policy.digest)
         key = _receipt_key(settings.receipt_key)
         self._session: Final = Session(
-            directory.load(settings.model), settings.device, settings.model_threads
+            directory.load(settings.model, settings.calibration),
+            settings.device,
+            settings.model_threads,
         )
+        _check_rates(policy, self._session.directory)
         self._scorer: Final = open_scorer(self._session.directory, self._session)
         self._sink: Final = _open_sink(settings.records)
         self._records: Final = RecordWriter(self._sink)
@@ -112,7 +120,8 @@ class Server:
         try:
             # On a thread: the longest policies take a third of a second, and checks would wait.
             policy = await asyncio.to_thread(load_policy, self._settings.policy)
-        except (PolicyError, OSError) as error:
+            _check_rates(policy, self._session.directory)
+        except (PolicyError, ModelError, OSError) as error:
             self._metrics.policy_valid.set(0)
             _log.error("policy not reloaded, the last good one stays: %s", error)
             return
@@ -151,6 +160,7 @@ class Server:
         self._metrics.model.labels(model.name, model.digest, self._session.device).set(1)
         self._metrics.queued_tokens.set_function(lambda: self._scorer.queued_tokens)
         self._metrics.records_dropped.set_function(lambda: self._records.dropped)
+        self._metrics.compare_scores(_honest_scores(model.calibration))
 
     def _status(self) -> dict[str, str]:
         model = self._scorer.directory
@@ -200,6 +210,27 @@ def _named(address: str) -> Iterator[None]:
     except OSError as error:
         msg = f"cannot listen on {address}: {error.strerror or error}"
         raise OSError(msg) from error
+
+
+def _check_rates(policy: Policy, model: ModelDirectory) -> None:
+    """Raises ModelError when a rule wants a rate of false positives that was never measured."""
+    for rule in (*policy.routes, policy.default):
+        try:
+            model.thresholds(rule.false_positive_rate)
+        except ModelError as error:
+            msg = f"rule {rule.name}: {error}"
+            raise ModelError(msg) from error
+
+
+def _honest_scores(calibration: Calibration | None) -> dict[Provenance, Spread]:
+    """How scores are spread that were measured: a column that is borrowed says nothing of its own."""
+    if calibration is None:
+        return {}
+    spreads = {
+        provenance: spread(calibration.rates, calibration.thresholds[provenance], texts)
+        for provenance, texts in calibration.texts.items()
+    }
+    return {provenance: honest for provenance, honest in spreads.items() if honest is not None}
 
 
 def _open_sink(records: str) -> BinaryIO:

@@ -5,7 +5,7 @@ import hashlib
 import logging
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,15 +13,17 @@ from typing import Final, Protocol
 
 from extauthz.core import receipts
 from extauthz.core.body import is_coded
-from extauthz.core.call import Call
+from extauthz.core.call import Call, Passage
 from extauthz.core.cancellation import Cancellation
 from extauthz.core.decision import Decision, Scored, Signals, certain_denial, decide
 from extauthz.core.dialects import dialect_for
+from extauthz.core.findings import Detector, Finding
 from extauthz.core.identity import identified, identify
 from extauthz.core.path import canonical_path
-from extauthz.core.policy import Action, Policy, Rule
+from extauthz.core.policy import Action, Policy, Reaction, Rule
 from extauthz.core.reading import Detokenise, Reading, no_vocabulary, read
 from extauthz.core.reasons import Failure
+from extauthz.core.rules.unreadable import is_unreadable
 from extauthz.model.directory import ModelDirectory
 from extauthz.model.scorer import Scores
 from extauthz.protocol import check as wire
@@ -51,7 +53,11 @@ class ScoresTexts(Protocol):
         """The model that is served."""
 
     async def score(
-        self, texts: Sequence[str], max_tokens: int, deadline: float, cancellation: Cancellation
+        self,
+        texts: Sequence[Passage],
+        max_tokens: int,
+        deadline: float,
+        cancellation: Cancellation,
     ) -> Scores | Failure:
         """The worst score of each text, or why there is none."""
 
@@ -175,11 +181,15 @@ class Authorizer:
         )
         if rule.detect.prompt_injection is None or certain_denial(rule, facts):
             return facts  # the classifier is not asked when its answer would change nothing
-        texts = [look.text for look in reading.looks]
+        texts = [Passage(look.segment.provenance, look.text) for look in reading.looks]
         scores = await self._scorer.score(texts, rule.limits.tokens, deadline, cancellation)
         if isinstance(scores, Failure):
             return replace(facts, failure=scores)
-        return replace(facts, scored=self._compared(rule, reading, scores))
+        return replace(
+            facts,
+            scored=self._compared(rule, reading, scores),
+            findings=(*facts.findings, *_unreadable(rule, reading, scores)),
+        )
 
     async def _read(
         self,
@@ -238,7 +248,8 @@ class Authorizer:
 
     def _compared(self, rule: Rule, reading: Reading, scores: Scores) -> tuple[Scored, ...]:
         """Each score beside the threshold for the place its text is from."""
-        thresholds = dict(self._scorer.directory.thresholds) | rule.thresholds
+        rate = rule.false_positive_rate
+        thresholds = self._scorer.directory.thresholds(rate) | rule.thresholds
         return tuple(
             Scored(
                 look.segment.provenance,
@@ -264,6 +275,15 @@ class Authorizer:
             "policy": policy.digest,
             "model": self._scorer.directory.digest,
         }
+
+
+def _unreadable(rule: Rule, reading: Reading, scores: Scores) -> Iterator[Finding]:
+    """The texts in a language that the classifier cannot read, whatever it says of them."""
+    if rule.detect.unreadable is Reaction.IGNORE:
+        return
+    for look, score in zip(reading.looks, scores, strict=True):
+        if is_unreadable(look.text, score.unread):
+            yield Finding(Detector.UNREADABLE, look.segment.pointer, look.view)
 
 
 def _refuse(call: Call, failure: Failure) -> Outcome:

@@ -36,6 +36,7 @@ class Settings:
     admin: str
     policy: Path
     model: Path
+    calibration: Path | None
     device: Device
     model_threads: int
     records: str
@@ -121,6 +122,12 @@ def add_arguments(parser: argparse.ArgumentParser, environ: Mapping[str, str] = 
     flag("admin", _ADMIN, "127.0.0.1:9100", "host:port of metrics and status page; empty for none")
     flag("policy", Path, str(DEFAULT_POLICY), "policy file; reloaded on SIGHUP and on change")
     flag("model", Path, str(DEFAULT_MODEL), "model directory")
+    flag(
+        "calibration",
+        _file,
+        "",
+        "what its scores mean, as `extauthz calibrate` measured it on your traffic; none: the model's own",
+    )
     flag("device", _DEVICE, "auto", "where the model runs: auto, cpu or cuda")
     flag("model-threads", _WHOLE, "1", "CPU threads of one model call")
     flag(
@@ -158,6 +165,7 @@ def read(arguments: argparse.Namespace) -> Settings:
         admin=arguments.admin,
         policy=arguments.policy,
         model=arguments.model,
+        calibration=arguments.calibration,
         device=arguments.device,
         model_threads=arguments.model_threads,
         records=arguments.records,

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from extauthz.core.call import Provenance
+from extauthz.core.call import Passage
 from extauthz.core.cancellation import Cancellation
 from extauthz.core.policy import Identity, IdentitySource, Policy, Rule
 from extauthz.core.reasons import Failure
@@ -28,7 +28,8 @@ MODEL = ModelDirectory(
     window=32,
     overlap=8,
     pad_id=0,
-    thresholds=dict.fromkeys(Provenance, 0.5),
+    markers={},
+    calibration=None,
     batch_invariant=True,
 )
 
@@ -38,20 +39,20 @@ class Scorer:
 
     def __init__(self, then: Callable[[], Awaitable[Scores | Failure]] | None = None) -> None:
         self.directory = MODEL
-        self.texts: Sequence[str] = ()
+        self.texts: Sequence[Passage] = ()
         self.max_tokens = 0
         self.deadline = 0.0
         self.cancellation: Cancellation | None = None
         self._then = then
 
     async def score(
-        self, texts: Sequence[str], max_tokens: int, deadline: float, cancellation: Cancellation
+        self, texts: Sequence[Passage], max_tokens: int, deadline: float, cancellation: Cancellation
     ) -> Scores | Failure:
         self.texts, self.max_tokens = texts, max_tokens
         self.deadline, self.cancellation = deadline, cancellation
         if self._then is not None:
             return await self._then()
-        return tuple(TextScore(0.9876 if MARKER in text else 0.0123, 1, 7) for text in texts)
+        return tuple(TextScore(0.9876 if MARKER in one.text else 0.0123, 1, 7) for one in texts)
 
 
 def policy(

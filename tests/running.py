@@ -27,6 +27,7 @@ def settings_for(model: Path, policy: Path, records: Path, **changes: Any) -> Se
         "admin": "",
         "policy": policy,
         "model": model,
+        "calibration": None,
         "device": "cpu",
         "model_threads": 1,
         "records": str(records),

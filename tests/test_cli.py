@@ -10,11 +10,17 @@ from pathlib import Path
 import pytest
 
 from extauthz import __version__, cli, settings
+from extauthz.model import calibration
 from tests import canary_model
 from tests.canary_model import CANARY
+from tests.model.calibrations import calibrated
 
 GOOD = "version: 1\ndefault: {action: inspect}\n"
 BAD = "version: 1\ndefault:\n  action: inspekt\n"
+
+
+#: Commands that only those load who ask for them, each with a flag of its own.
+TRAINING = {"train": "--out", "evaluate": "--json", "calibrate": "--traffic"}
 
 
 @pytest.fixture(scope="module")
@@ -60,17 +66,18 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         cli.main(["--help"])
 
     shown = capsys.readouterr().out
-    for command in ("serve", "check-policy", "explain", "receipts", "train", "evaluate", "demo"):
+    for command in ("serve", "check-policy", "explain", "receipts", "demo", *TRAINING):
         assert f"\n    {command}" in shown
 
 
+@pytest.mark.parametrize(("command", "flag"), TRAINING.items())
 def test_the_flags_of_training_are_known_when_it_is_asked_for(
-    capsys: pytest.CaptureFixture[str],
+    command: str, flag: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):
-        cli.main(["train", "--help"])
+        cli.main([command, "--help"])
 
-    assert "--epochs" in capsys.readouterr().out
+    assert flag in capsys.readouterr().out
 
 
 def test_a_good_policy_is_named_with_its_digest_and_rules_in_order(
@@ -120,6 +127,19 @@ def test_explain_shows_machines_json(
     found = json.loads(capsys.readouterr().out)
     assert (found["verdict"], found["dialect"]) == ("allow", "anthropic_messages")
     assert [one["provenance"] for one in found["scored"]] == ["system"]
+
+
+def test_explain_takes_the_calibration_that_the_server_has(
+    policy: Path, model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own, request = tmp_path / "own.json", tmp_path / "body.json"
+    calibration.write(own, calibrated(user=(0.5, 1.0, 1.0)))
+    request.write_text(json.dumps({"prompt": CANARY}))
+    files = ["--policy", str(policy), "--model", model, "--path", "/v1/completions"]
+
+    assert cli.main(["explain", str(request), *files, "--calibration", str(own)]) == 0
+
+    assert capsys.readouterr().out.endswith("ALLOW  clean\n")
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,12 @@ import pytest
 
 from extauthz import explain
 from extauthz.core.policy import Identity, IdentitySource, Policy
+from extauthz.model import calibration
+from extauthz.model.directory import ModelError
 from tests import builders, canary_model, fixtures
 from tests.canary_model import CANARY
 from tests.door import policy
+from tests.model.calibrations import calibrated
 
 FIXTURES = Path(fixtures.__file__).parent
 SDK_CALLS = sorted(path.stem for path in FIXTURES.glob("*.http"))
@@ -164,3 +167,44 @@ async def test_json_holds_every_score_with_its_text(model: Path) -> None:
     ]
     assert {one["pointer"] for one in found["scored"]} == {"/messages/0"}
     assert found["policy"] == "p" * 64
+
+
+THAI = "\u0e2a\u0e27\u0e31\u0e2a\u0e14\u0e35\u0e04\u0e23\u0e31\u0e1a" * 4
+
+
+@pytest.mark.parametrize(
+    ("reaction", "last"), [("deny", "DENY  unreadable"), ("flag", "ALLOW  clean")]
+)
+async def test_a_text_that_the_classifier_cannot_read_is_shown_as_such(
+    model: Path, reaction: str, last: str
+) -> None:
+    body = json.dumps({"messages": [{"role": "user", "content": THAI}]}).encode()
+
+    found = await trace(model, policy(detect={"unreadable": reaction}), body=body)
+
+    lines = explain.as_text(found).splitlines()
+    assert f"found    unreadable (raw) at '/messages/0': {reaction}" in lines
+    assert lines[-1] == last
+    (finding,) = json.loads(explain.as_json(found))["findings"]
+    assert (finding["detector"], finding["pointer"]) == ("unreadable", "/messages/0")
+
+
+async def test_scores_are_held_to_the_calibration_that_is_named(
+    model: Path, tmp_path: Path
+) -> None:
+    calibration.write(tmp_path / "own.json", calibrated(user=(0.5, 1.0, 1.0)))
+    body = json.dumps({"prompt": CANARY}).encode()
+
+    own = await explain.explain(
+        builders.call(body=body), policy(), model, {}, tmp_path / "own.json"
+    )
+
+    assert explain.as_text(own).endswith("ALLOW  clean")
+    assert explain.as_text(await trace(model, body=body)).endswith("DENY  prompt_injection")
+
+
+async def test_a_rate_that_was_never_measured_is_said_to_be_none(model: Path) -> None:
+    served = policy(detect={"prompt_injection": {"false_positive_rate": 0.01}})
+
+    with pytest.raises(ModelError, match=r"has no calibration\.json"):
+        await trace(model, served)

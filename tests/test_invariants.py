@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from extauthz.core.call import Call, Provenance
+from extauthz.core.call import Call, Passage, Provenance
 from extauthz.core.cancellation import Cancellation
 from extauthz.core.decision import Decision, Scored, Signals, decide
 from extauthz.core.dialects import dialect_for
@@ -170,10 +170,10 @@ async def test_the_word_is_found_at_every_token_offset(tmp_path: Path) -> None:
     model = directory.load(canary_model.build(tmp_path))
     scorer = open_scorer(model, Session(model, "cpu", 1))
     texts = [f"{'? ' * at}{CANARY}{' ?' * (200 - at)}" for at in range(201)]
+    passages = [Passage(Provenance.USER, text) for text in [*texts, "? " * 201]]
     try:
-        scores = await scorer.score(
-            [*texts, "? " * 201], 1_000_000, asyncio.get_running_loop().time() + 60, Cancellation()
-        )
+        deadline = asyncio.get_running_loop().time() + 60
+        scores = await scorer.score(passages, 1_000_000, deadline, Cancellation())
     finally:
         await asyncio.to_thread(scorer.close)
     assert isinstance(scores, tuple)

@@ -50,6 +50,7 @@ routes:
     action: inspect
     detect:
       prompt_injection:
+        false_positive_rate: 0.001
         thresholds: {tool_result: 0.25, user: 1}
       views: {decoded: false}
       hidden_text: flag
@@ -57,6 +58,7 @@ routes:
       role_lookalikes: ignore
       chat_template: flag
       many_shot: {turns: 8, reaction: deny}
+      unreadable: flag
       patterns:
         - {name: codenames, literals: [Orion, Blue Heron], reaction: flag}
         - name: secrets
@@ -112,7 +114,8 @@ def test_a_file_becomes_the_policy_it_says() -> None:
         action=Action.INSPECT,
         detect={
             "prompt_injection": {
-                "thresholds": {Provenance.TOOL_RESULT: 0.25, Provenance.USER: 1.0}
+                "false_positive_rate": 0.001,
+                "thresholds": {Provenance.TOOL_RESULT: 0.25, Provenance.USER: 1.0},
             },
             "views": {"decoded": False},
             "hidden_text": "flag",
@@ -120,6 +123,7 @@ def test_a_file_becomes_the_policy_it_says() -> None:
             "role_lookalikes": "ignore",
             "chat_template": "flag",
             "many_shot": {"turns": 8, "reaction": "deny"},
+            "unreadable": "flag",
             "patterns": [
                 {"name": "codenames", "literals": ["Orion", "Blue Heron"], "reaction": "flag"},
                 {
@@ -251,6 +255,16 @@ WRONG_FIELDS: list[tuple[str | bytes, int, str]] = [
         ROUTE + "    detect:\n      prompt_injection:\n        thresholds:\n          user: high\n",
         9,
         "thresholds.user; expected a number",
+    ),
+    (
+        DETECT + "      prompt_injection:\n        false_positive_rate: low\n",
+        8,
+        'found "low" at routes[0].detect.prompt_injection.false_positive_rate; expected a number',
+    ),
+    (
+        DETECT + "      unreadable: true\n",
+        7,
+        "found true at routes[0].detect.unreadable; expected one of deny, flag, ignore",
     ),
     (
         HEAD + "  - name: a\n    match:\n      context:\n        tier: 1\n",
@@ -539,6 +553,44 @@ def test_a_pattern_that_no_call_could_match_is_refused(key: str, value: str) -> 
     message = refused(HEAD + f"  - name: a\n    match:\n      {key}:\n        - {quoted}\n")
     assert message.startswith("p.yaml:7: found ")
     assert f"at routes[0].match.{key}[0]" in message
+
+
+@pytest.mark.parametrize("rate", ["0", "-0.5", "1", "0.0", "1.5"])
+def test_a_rate_of_false_positives_is_a_share_of_texts(rate: str) -> None:
+    key = f"      prompt_injection:\n        false_positive_rate: {rate}\n"
+    message = refused(DETECT + key)
+    assert message.startswith("p.yaml:8: found ")
+    assert message.endswith(
+        " at routes[0].detect.prompt_injection.false_positive_rate; "
+        "expected a share of honest texts, above 0 and below 1"
+    )
+
+
+@pytest.mark.parametrize("rate", ["0.0001", "0.999999", "null"])
+def test_any_share_between_nobody_and_everybody_is_a_rate(rate: str) -> None:
+    text = DETECT + f"      prompt_injection: {{false_positive_rate: {rate}}}\n"
+    (rule,) = parse(text.encode(), "p").routes
+    assert rule.false_positive_rate == (None if rate == "null" else float(rate))
+
+
+def test_a_rate_beside_a_threshold_for_every_place_is_refused() -> None:
+    thresholds = dict.fromkeys([one.value for one in Provenance], "0.5")
+    one, *others = (f"{name}: {threshold}" for name, threshold in thresholds.items())
+    text = (
+        DETECT + "      prompt_injection:\n        false_positive_rate: 0.01\n        thresholds:\n"
+    )
+    rest = "".join(f"          {line}\n" for line in others)
+    message = refused(text + rest + f"          {one}\n")
+    assert message.startswith(
+        "p.yaml:8: found false_positive_rate beside a threshold for everything"
+    )
+    assert parse((text + rest).encode(), "p").routes[0].false_positive_rate == 0.01
+
+
+@pytest.mark.parametrize("reaction", ["deny", "flag", "ignore"])
+def test_what_the_classifier_cannot_read_means_nothing_where_it_is_off(reaction: str) -> None:
+    text = DETECT + f"      prompt_injection: null\n      unreadable: {reaction}\n"
+    assert refused(text).startswith("p.yaml:8: found unreadable beside prompt_injection: null")
 
 
 @pytest.mark.parametrize("threshold", ["0", "-0.5", "1.01", "2", "0.0"])

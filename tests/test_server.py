@@ -16,14 +16,21 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
+from prometheus_client import generate_latest
 
 from extauthz import server as server_module
+from extauthz.core.call import Provenance
 from extauthz.core.receipts import Receipt, verify
+from extauthz.model import calibration
+from extauthz.model.calibration import Calibration
+from extauthz.model.directory import ModelError
 from extauthz.policy_file import PolicyError
 from extauthz.server import Server
+from extauthz.telemetry.drift import ENOUGH
 from extauthz.transport.options import ListenOptions
 from tests import as_envoy, builders, canary_model
 from tests.canary_model import CANARY
+from tests.model.calibrations import calibrated
 from tests.running import running, settings_for
 
 INSPECT = "version: 1\ndefault: {action: inspect}\n"
@@ -257,6 +264,106 @@ def test_a_server_does_not_start_on_a_bad_policy(build: Build, policy: Path) -> 
 
     with pytest.raises(PolicyError, match="inspekt"):
         build()
+
+
+RATE = "version: 1\ndefault: {detect: {prompt_injection: {false_positive_rate: %s}}}\n"
+ROUTE = """
+version: 1
+routes:
+  - name: chat
+    match: {paths: [/v1/chat/completions]}
+    detect: {prompt_injection: {false_positive_rate: 0.0001}}
+default: {action: deny}
+"""
+
+
+@pytest.fixture
+def measured(tmp_path: Path) -> Path:
+    """A calibration under which the canary's attack is let through at the finest rate."""
+    path = tmp_path / "calibration.json"
+    calibration.write(path, calibrated(user=(0.5, 0.75, 1.0)))
+    return path
+
+
+def test_a_server_does_not_start_on_a_rate_that_was_never_measured(
+    build: Build, policy: Path, measured: Path
+) -> None:
+    write(policy, ROUTE)
+    with pytest.raises(ModelError, match=r"rule chat: .*has no calibration\.json"):
+        build()
+    with pytest.raises(ModelError, match=r"rule chat: .*0\.0001 is finer than the calibration"):
+        build(calibration=measured)
+    write(policy, RATE % "0.5")
+    with pytest.raises(ModelError, match="rule default: "):
+        build()
+
+
+async def test_a_rate_that_was_never_measured_is_not_reloaded(
+    build: Build, policy: Path, measured: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = build(calibration=measured)
+    async with running(server) as peer:
+        write(policy, RATE % "0.0001")
+        await server.reload()
+
+        assert await verdict(peer) == "deny"
+        assert gauge(server, "extauthz_policy_valid") == 0
+        assert server._authorizer.policy.default.false_positive_rate is None
+
+        write(policy, RATE % "0.001")
+        await server.reload()
+        assert server._authorizer.policy.default.false_positive_rate == 0.001
+        assert gauge(server, "extauthz_policy_valid") == 1
+    assert "policy not reloaded, the last good one stays: rule default: " in caplog.text
+
+
+async def test_a_calibration_of_ones_own_is_served_in_place_of_the_models(
+    build: Build, policy: Path, measured: Path
+) -> None:
+    async def verdicts(rate: str, **changes: Any) -> object:
+        write(policy, RATE % rate)
+        async with running(build(**changes)) as peer:
+            return await verdict(peer)
+
+    assert await verdicts("0.01", calibration=measured) == "deny"
+    assert await verdicts("0.001", calibration=measured) == "allow"
+    assert await verdicts("null") == "deny"
+
+
+def test_a_server_does_not_start_on_a_bad_calibration(build: Build, tmp_path: Path) -> None:
+    write(tmp_path / "own.json", "{}")
+
+    with pytest.raises(ModelError, match=r"own\.json: "):
+        build(calibration=tmp_path / "own.json")
+    with pytest.raises(ModelError, match=r"missing\.json: No such file"):
+        build(calibration=tmp_path / "missing.json")
+
+
+async def test_drift_is_told_for_places_that_were_measured(build: Build, tmp_path: Path) -> None:
+    path = tmp_path / "wide.json"
+    rates = (0.5, 0.2, 0.1, 0.05)
+    columns = dict.fromkeys(Provenance, (0.001, 0.01, 0.1, 0.5))
+    calibration.write(path, Calibration(0.05, rates, {Provenance.USER: 1_000}, columns))
+    server = build(calibration=path)
+    async with running(server) as peer:
+
+        def drift(provenance: str) -> float | None:
+            labels = {"provenance": provenance}
+            return server._metrics.registry.get_sample_value("extauthz_score_drift", labels)
+
+        assert (drift("user"), drift("document")) == (0, None)
+        for _ in range(ENOUGH):
+            await peer.check(ATTACK)
+        shifted = drift("user")
+    assert shifted is not None
+    assert shifted > 1
+
+
+async def test_there_is_no_drift_without_a_calibration(build: Build) -> None:
+    server = build()
+    async with running(server):
+        metrics = generate_latest(server._metrics.registry).decode()
+    assert "extauthz_score_drift{" not in metrics
 
 
 @pytest.mark.parametrize("transport", ["h2corn", "grpcio"])

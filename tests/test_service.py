@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extauthz.core.call import Call
+from extauthz.core.call import Call, Provenance
 from extauthz.core.cancellation import Cancellation
+from extauthz.core.findings import Detector, Finding
 from extauthz.core.policy import Identity, IdentitySource, Policy, Rule
 from extauthz.core.reasons import SERVER_FAILURES, Failure
 from extauthz.core.receipts import Inspection, Receipt, name_digest, verify
@@ -26,6 +27,7 @@ from extauthz.telemetry.observation import Observation
 from tests import as_envoy, builders
 from tests.canary_model import CANARY as MARKER
 from tests.door import MODEL, Door, Scorer, policy
+from tests.model.calibrations import calibrated
 
 
 def says(text: str) -> bytes:
@@ -310,6 +312,133 @@ async def test_each_text_is_held_to_the_threshold_of_where_it_came_from() -> Non
     assert await score("tool") == ("deny", "prompt_injection")
     assert await score("user") == ("allow", "clean")
     assert await score("system") == ("deny", "prompt_injection")  # the model's own 0.5
+
+
+MEASURED = replace(MODEL, calibration=calibrated(user=(0.25, 0.5, 0.75)))
+
+
+@pytest.mark.parametrize(
+    ("detector", "score", "verdict"),
+    [
+        ({}, 0.4, "allow"),
+        ({}, 0.5, "deny"),
+        ({"false_positive_rate": 0.01}, 0.4, "deny"),
+        ({"false_positive_rate": 0.004}, 0.6, "allow"),
+        ({"false_positive_rate": 0.001}, 0.75, "deny"),
+        ({"false_positive_rate": 0.001, "thresholds": {"user": 0.3}}, 0.4, "deny"),
+    ],
+)
+async def test_a_text_is_held_to_what_the_rate_of_the_rule_means_to_the_model(
+    detector: dict[str, Any], score: float, verdict: str
+) -> None:
+    scorer = Scorer(lambda: returns((TextScore(score, 1, 1),)))
+    scorer.directory = MEASURED
+
+    answer = await Door(policy(detect={"prompt_injection": detector}), scorer).about()
+
+    assert as_envoy.metadata(answer)["verdict"] == verdict
+
+
+async def test_two_rules_may_ask_for_two_rates() -> None:
+    chat = builders.rule(
+        name="chat",
+        match={"paths": ["/v1/chat/completions"]},
+        detect={"prompt_injection": {"false_positive_rate": 0.01}},
+    )
+
+    async def verdict(path: str) -> object:
+        scorer = Scorer(lambda: returns((TextScore(0.4, 1, 1),)))
+        scorer.directory = MEASURED
+        return as_envoy.metadata(await Door(policy(chat), scorer).about(path=path))["verdict"]
+
+    assert await verdict("/v1/chat/completions") == "deny"
+    assert await verdict("/v1/messages") == "allow"
+
+
+async def test_the_scorer_is_told_where_each_text_is_from() -> None:
+    door = Door()
+    texts = {"system": "one", "user": "two", "assistant": "three", "tool": "four"}
+    messages = [{"role": role, "content": text} for role, text in texts.items()]
+
+    await door.about(body=json.dumps({"messages": messages}).encode())
+
+    raw = {one.text: one.provenance for one in door.scorer.texts}
+    assert {text: raw[text] for text in texts.values()} == {
+        "one": Provenance.SYSTEM,
+        "two": Provenance.USER,
+        "three": Provenance.ASSISTANT,
+        "four": Provenance.TOOL_RESULT,
+    }
+
+
+def cannot_read(unread: int, score: float = 0.01) -> Scorer:
+    """A scorer whose model does not know so many letters of the text."""
+    return Scorer(lambda: returns((TextScore(score, 1, 1, unread),)))
+
+
+THAI = "\u0e2a\u0e27\u0e31\u0e2a\u0e14\u0e35\u0e04\u0e23\u0e31\u0e1a" * 4
+
+
+async def test_a_text_that_the_classifier_cannot_read_is_denied() -> None:
+    door = Door(scorer=cannot_read(28))
+
+    answer = await door.about(body=says(THAI))
+    await asyncio.sleep(0)
+
+    assert told(answer) == ("deny", "unreadable")
+    assert CheckResponse.FromString(answer).denied_response.status.code == 403
+    (seen,) = door.seen
+    assert seen.signals.findings == (Finding(Detector.UNREADABLE, "/messages/0", "raw"),)
+    assert seen.signals.scored[0].score == 0.01, "the score is told all the same"
+
+
+@pytest.mark.parametrize(("reaction", "flags"), [("flag", "unreadable"), ("ignore", "")])
+async def test_or_flagged_or_ignored_as_the_rule_says(reaction: str, flags: str) -> None:
+    served = policy(detect={"unreadable": reaction})
+    door = Door(served, cannot_read(28))
+
+    answer = await door.about(body=says(THAI))
+    await asyncio.sleep(0)
+
+    assert told(answer) == ("allow", "clean")
+    assert as_envoy.metadata(answer)["flags"] == flags
+    assert bool(door.seen[0].signals.findings) is (reaction == "flag")
+
+
+@pytest.mark.parametrize("reaction", ["flag", "ignore"])
+async def test_a_text_that_is_let_through_unread_is_scored_all_the_same(reaction: str) -> None:
+    served = policy(detect={"unreadable": reaction})
+
+    answer = await Door(served, cannot_read(28, score=0.9)).about(body=says(THAI))
+
+    assert told(answer) == ("deny", "prompt_injection")
+
+
+async def test_some_foreign_letters_make_no_text_unreadable() -> None:
+    answer = await Door(scorer=cannot_read(15)).about(body=says(THAI))
+
+    assert told(answer) == ("allow", "clean")
+
+
+async def test_a_foreign_paragraph_inside_a_long_text_is_unreadable() -> None:
+    body = says("An honest word. " * 2_000 + THAI * 10)
+
+    answer = await Door(policy(limits={"tokens": 100_000}), cannot_read(280)).about(body=body)
+
+    assert told(answer) == ("deny", "unreadable")
+
+
+async def test_nothing_is_unreadable_where_the_classifier_is_off() -> None:
+    door = Door(policy(detect={"prompt_injection": None}), cannot_read(28))
+
+    assert told(await door.about(body=says(THAI))) == ("allow", "clean")
+    assert door.scorer.texts == ()
+
+
+async def test_a_failure_of_the_model_finds_nothing_unreadable() -> None:
+    door = Door(policy(on_failure="allow"), Scorer(lambda: returns(Failure.MODEL_FAULT)))
+
+    assert told(await door.about(body=says(THAI))) == ("allow", "model_fault")
 
 
 async def test_a_scorer_that_leaves_a_text_out_is_a_bug_and_no_allow() -> None:

@@ -88,6 +88,12 @@ def test_there_are_no_receipts_unless_a_key_is_named() -> None:
     assert read(environ={"EXTAUTHZ_RECEIPT_KEY": "/etc/key"}).receipt_key == Path("/etc/key")
 
 
+def test_scores_mean_what_the_model_says_unless_a_calibration_is_named() -> None:
+    assert read().calibration is None
+    assert read("--calibration", "own.json").calibration == Path("own.json")
+    assert read(environ={"EXTAUTHZ_CALIBRATION": "own.json"}).calibration == Path("own.json")
+
+
 def test_client_identities_are_read_as_a_list() -> None:
     flags = ("--tls-client-ca", "ca.pem", "--tls-spiffe-ids", "spiffe://a/b, spiffe://a/c")
 

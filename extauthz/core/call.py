@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
@@ -43,6 +43,13 @@ class Call:
     source: str = ""
     context: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
     metadata: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
+
+
+class Passage(NamedTuple):
+    """A text for the classifier, and where it is from: the same words mean different things there."""
+
+    provenance: Provenance
+    text: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,8 @@ class Detector(StrEnum):
     MANY_SHOT = "many_shot"
     #: A chat template sent along with the request: it decides where every text goes.
     CHAT_TEMPLATE = "chat_template"
+    #: A text in letters that the classifier does not know: its score says nothing.
+    UNREADABLE = "unreadable"
     #: A regular expression or literal of the policy.
     PATTERN = "pattern"
 

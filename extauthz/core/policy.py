@@ -106,8 +106,15 @@ class Match(_Spec, frozen=True):
 
 
 class PromptInjection(_Spec, frozen=True):
-    """The classifier. A provenance without a threshold here uses the model directory's."""
+    """The classifier.
 
+    Attributes:
+        false_positive_rate: the share of honest texts that may be denied, which the model's calibration
+            turns into a threshold for each provenance; None is the rate the model recommends.
+        thresholds: scores that are denied, in place of those.
+    """
+
+    false_positive_rate: float | None = None
     thresholds: dict[Provenance, float] = {}
 
 
@@ -153,6 +160,7 @@ class Detect(_Spec, frozen=True, dict=True):
     role_lookalikes: Reaction = Reaction.FLAG
     chat_template: Reaction = Reaction.DENY
     many_shot: ManyShot = ManyShot()
+    unreadable: Reaction = Reaction.DENY
     patterns: tuple[Patterns, ...] = ()
     uninspected: dict[Opaque, Reaction] = {}
 
@@ -164,19 +172,14 @@ class Detect(_Spec, frozen=True, dict=True):
     def on_finding(self, finding: Finding) -> Reaction:
         """What the operator wants done about a finding."""
         match finding.detector:
-            case Detector.HIDDEN_TEXT:
-                return self.hidden_text
-            case Detector.SPECIAL_TOKENS:
-                return self.special_tokens
-            case Detector.ROLE_LOOKALIKES:
-                return self.role_lookalikes
-            case Detector.CHAT_TEMPLATE:
-                return self.chat_template
             case Detector.MANY_SHOT:
                 return self.many_shot.reaction
             case Detector.PATTERN:
                 named = (one.reaction for one in self.patterns if one.name == finding.name)
                 return next(named, Reaction.DENY)
+            case detector:  # the others are keys of this name
+                reaction: Reaction = getattr(self, detector.value)
+                return reaction
 
     def on_opaque(self, kind: Opaque) -> Reaction:
         """What the operator wants done about content that cannot be read."""
@@ -234,6 +237,12 @@ class Rule(_Spec, frozen=True):
         """Thresholds that replace the model's own."""
         detector = self.detect.prompt_injection
         return detector.thresholds if detector else {}
+
+    @property
+    def false_positive_rate(self) -> float | None:
+        """The share of honest texts that may be denied, if the operator named one."""
+        detector = self.detect.prompt_injection
+        return detector.false_positive_rate if detector else None
 
 
 class Identity(_Spec, frozen=True):

@@ -70,6 +70,7 @@ class Reason(StrEnum):
     ROLE_LOOKALIKES = "role_lookalikes"
     MANY_SHOT = "many_shot"
     CHAT_TEMPLATE = "chat_template"
+    UNREADABLE = "unreadable"
     PATTERN = "pattern"
     UNINSPECTED = "uninspected"
 

@@ -1,7 +1,8 @@
 """Overlapping windows over every token of a text. Nothing is ever cut off."""
 
+import re
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 #: Characters handed to the tokenizer at once. Tokenizers tokenise everything before they
 #: truncate (360 KB cost 160 ms), so text is cut first; 8,192 characters cost about 2 ms.
@@ -14,6 +15,13 @@ _SEARCH_CHARS: Final = 256
 #: WordPiece makes one unknown token of a word of more than 100 characters, whatever is in it. Such
 #: words are read in parts of so many characters, and a word of up to a third of it is whole in one.
 _WORD_CHARS: Final = 90
+#: Pictographs and lines; letters of other scripts than Latin. A tokenizer does not part them from a
+#: word that they are glued to, and where it lacks one it reads nothing of the word.
+_APART: Final = re.compile(
+    r"[\u2190-\u2bff\U0001f000-\U0001fbff]+"
+    r"|[\u0370-\u1dff\u1f00-\u1fff\u2c00-\ud7ff\uf900-\ufdff\ufe70-\uffef\U00010000-\U0001efff"
+    r"\U0001fc00-\U0010ffff]+"
+)
 
 
 def pieces(text: str) -> Iterator[str]:
@@ -38,16 +46,34 @@ def _last_gap(text: str, end: int) -> int:
     return next(spaces, None) or next(marks, end)
 
 
-def break_words(text: str) -> str:
-    """`text` with its endless words in overlapping parts that a tokenizer can read."""
-    return " ".join(part for word in text.split() for part in _parts(word))
+class Parts(NamedTuple):
+    """A text in parts with blanks between them.
+
+    `once` is as long and blank wherever a part repeats the end of the one before.
+    """
+
+    text: str
+    once: str
 
 
-def _parts(word: str) -> list[str]:
+def break_words(text: str) -> Parts:
+    """`text` in parts that a tokenizer can read.
+
+    Signs and letters of other scripts stand apart, and endless words are in overlapping pieces.
+    """
+    words = _APART.sub(r" \g<0> ", text).split()
+    parts = [part for word in words for part in _parts(word)]
+    once = (" " * again + part[again:] for part, again in parts)
+    return Parts(" ".join(part for part, _ in parts), " ".join(once))
+
+
+def _parts(word: str) -> list[tuple[str, int]]:
+    """Parts of a word, and how many of its first characters each has from the one before."""
     if len(word) <= _WORD_CHARS:
-        return [word]
-    step = _WORD_CHARS - _WORD_CHARS // 3
-    return [word[at : at + _WORD_CHARS] for at in range(0, len(word) - _WORD_CHARS // 3, step)]
+        return [(word, 0)]
+    again = _WORD_CHARS // 3
+    starts = range(0, len(word) - again, _WORD_CHARS - again)
+    return [(word[at : at + _WORD_CHARS], again if at else 0) for at in starts]
 
 
 def spans(tokens: int, size: int, overlap: int) -> list[tuple[int, int]]:

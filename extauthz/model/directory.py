@@ -1,27 +1,52 @@
 """A model directory: what must be in it, what it says of itself, and that it is what it says.
 
-Our own directories hold `guard.json`, which names window, overlap, thresholds, malicious labels
-and the SHA-256 of every other file. A folder in the Hugging Face layout works without one.
+Our own directories hold `guard.json`, which names window, overlap, markers, malicious labels and the
+SHA-256 of every other file, and `calibration.json`, which says what a score means. A folder in the
+Hugging Face layout works without either.
 """
 
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from extauthz.core.call import Provenance
+from extauthz.model import calibration
+from extauthz.model.calibration import Calibration, CalibrationError
 
 #: Positions in use: DeBERTa's relative buckets mean nothing beyond 512, and a longer window
 #: dilutes a short attack.
 _LONGEST_WINDOW: Final = 512
 #: A run of up to 64 tokens lies whole in one window.
 _OVERLAP: Final = 64
-#: The usual meaning of a two-class score; a directory with guard.json states measured ones.
-_UNCALIBRATED_THRESHOLD: Final = 0.5
+#: The usual meaning of a two-class score, where nobody measured what a score means.
+UNCALIBRATED_THRESHOLD: Final = 0.5
+#: Of `guard.json`. Format 1 had no markers, and thresholds in place of a calibration.
+_FORMAT: Final = 2
+#: RoBERTa and its kin count positions from the padding's id + 1, and never use those before.
+_COUNT_FROM_PADDING: Final = frozenset(
+    {
+        "camembert",
+        "data2vec-text",
+        "longformer",
+        "mpnet",
+        "roberta",
+        "roberta-prelayernorm",
+        "xlm-roberta",
+        "xlm-roberta-xl",
+        "xmod",
+    }
+)
 _ONNX_NAMES: Final = ("model.onnx", "model_quantized.onnx", "model_int8.onnx")
+#: What is published in place of a file that is needed, and how to get that. A pickle is a program,
+#: and a SentencePiece model does not say which special tokens stand around a text.
+_NOT_READ: Final = {
+    "model.onnx": (("*.bin", "*.pt", "*.pth", "*.safetensors"), "export the model to ONNX"),
+    "tokenizer.json": (("*.model", "vocab.txt", "vocab.json"), "save the fast tokenizer"),
+}
 #: Label names of published guards. A set in which any label is in neither list is refused.
 _BENIGN: Final = frozenset({"benign", "safe", "legit", "negative"})
 _MALICIOUS: Final = frozenset(
@@ -51,7 +76,7 @@ class _GuardFile(msgspec.Struct, forbid_unknown_fields=True):
     window: int
     overlap: int
     malicious_labels: list[str]
-    thresholds: dict[Provenance, float]
+    markers: dict[Provenance, str]
     batch_invariant: bool
     training_data: str
     sha256: dict[str, str]
@@ -67,6 +92,24 @@ class _ConfigFile(msgspec.Struct):
     malicious_labels: list[str] = []
 
 
+class _Model(msgspec.Struct):
+    """Pieces: ids by name, or for Unigram in the order of their ids."""
+
+    vocab: dict[str, int] | list[Any]
+
+
+class _AddedToken(msgspec.Struct):
+    id: int
+    special: bool
+
+
+class _TokenizerFile(msgspec.Struct):
+    """The members of a `tokenizer.json` that say which ids a text can have."""
+
+    model: _Model
+    added_tokens: list[_AddedToken] = []
+
+
 @dataclass(frozen=True, slots=True)
 class ModelDirectory:
     """A directory that passed every check.
@@ -77,6 +120,8 @@ class ModelDirectory:
         malicious: for each label, whether its probability counts.
         window: tokens of a window, special tokens included.
         overlap: tokens that neighbouring windows share.
+        markers: the token that tells the model where a text is from. Drop-in models know none.
+        calibration: what a score means, if anybody measured it.
         batch_invariant: whether a score was measured not to depend on its batch-mates. Windows of
             a model for which that is unknown are run one at a time.
     """
@@ -92,12 +137,32 @@ class ModelDirectory:
     window: int
     overlap: int
     pad_id: int
-    thresholds: Mapping[Provenance, float]
+    markers: Mapping[Provenance, str]
+    calibration: Calibration | None
     batch_invariant: bool
 
+    def thresholds(self, false_positive_rate: float | None = None) -> dict[Provenance, float]:
+        """Thresholds that at most that share of honest texts reach; by default the model's own.
 
-def load(path: Path) -> ModelDirectory:
-    """Read and verify a model directory. Raises ModelError."""
+        Raises ModelError when the rate was never measured.
+        """
+        if self.calibration is None:
+            if false_positive_rate is None:
+                return dict.fromkeys(Provenance, UNCALIBRATED_THRESHOLD)
+            msg = f"{self.path}: has no calibration.json, so nobody knows its false_positive_rate"
+            raise ModelError(f"{msg}; `extauthz calibrate` measures it on honest texts")
+        try:
+            return self.calibration.at(false_positive_rate or self.calibration.false_positive_rate)
+        except CalibrationError as error:
+            msg = f"{self.path}: {error}"
+            raise ModelError(msg) from error
+
+
+def load(path: Path, calibrated: Path | None = None) -> ModelDirectory:
+    """Read and verify a model directory, with the calibration of a file in place of its own.
+
+    Raises ModelError.
+    """
     onnx = _find_onnx(path)
     tokenizer = _require(path / "tokenizer.json", onnx.parent / "tokenizer.json")
     config_path = _require(path / "config.json", onnx.parent / "config.json")
@@ -111,7 +176,9 @@ def load(path: Path) -> ModelDirectory:
         described, guard = config_path, _defaults(path, config)
     _verify_ranges(described, guard)
     labels = _labels(config_path, config)
-    summary = repr((sorted(digests.items()), msgspec.json.encode(guard, order="sorted")))
+    meaning = _calibration(calibrated or path / "calibration.json", required=bool(calibrated))
+    parts = (sorted(digests.items()), msgspec.json.encode(guard, order="sorted"), meaning)
+    summary = repr(parts)
     return ModelDirectory(
         path=path,
         name=guard.name,
@@ -124,9 +191,31 @@ def load(path: Path) -> ModelDirectory:
         window=guard.window,
         overlap=guard.overlap,
         pad_id=config.pad_token_id or 0,
-        thresholds={p: guard.thresholds.get(p, _UNCALIBRATED_THRESHOLD) for p in Provenance},
+        markers=guard.markers,
+        calibration=meaning,
         batch_invariant=guard.batch_invariant,
     )
+
+
+def largest_id(tokenizer: Path) -> int:
+    """The largest id that a text can have in a `tokenizer.json`. Raises ModelError."""
+    file = _decode(tokenizer, _TokenizerFile)
+    pieces = file.model.vocab
+    ids = pieces.values() if isinstance(pieces, dict) else range(len(pieces))
+    added = (token.id for token in file.added_tokens if not token.special)
+    return max([*ids, *added], default=0)
+
+
+def _calibration(path: Path, *, required: bool) -> Calibration | None:
+    if not required and not path.exists():
+        return None
+    try:
+        return calibration.read(path)
+    except CalibrationError as error:
+        raise ModelError(str(error)) from error
+    except OSError as error:
+        msg = f"{path}: {error.strerror}"
+        raise ModelError(msg) from error
 
 
 def _find_onnx(path: Path) -> Path:
@@ -139,8 +228,16 @@ def _require(*candidates: Path) -> Path:
         if candidate.is_file():
             return candidate
     names = " or ".join(sorted({candidate.name for candidate in candidates}))
-    msg = f"{candidates[0].parent}: expected {names} here or under onnx/, found neither"
+    found = _instead(candidates[0]) or "found neither"
+    msg = f"{candidates[0].parent}: expected {names} here or under onnx/, {found}"
     raise ModelError(msg)
+
+
+def _instead(path: Path) -> str:
+    """What was published in place of a file."""
+    patterns, remedy = _NOT_READ.get(path.name, ((), ""))
+    found = sorted(file.name for pattern in patterns for file in path.parent.glob(pattern))
+    return f"found {found[0]}, which is not read: {remedy}" if found else ""
 
 
 def _files(onnx: Path, tokenizer: Path, config: Path) -> list[Path]:
@@ -157,25 +254,32 @@ def _decode(path: Path, kind: type[_T]) -> _T:
 
 
 def _defaults(path: Path, config: _ConfigFile) -> _GuardFile:
-    """What a drop-in folder gets. Its thresholds are uncalibrated: set them in the policy."""
-    window = min(config.max_position_embeddings, _LONGEST_WINDOW)
+    """What a drop-in folder gets."""
+    window = min(_positions(config), _LONGEST_WINDOW)
     return _GuardFile(
-        format=1,
+        format=_FORMAT,
         name=path.resolve().name,
         version="",
         window=window,
         overlap=min(_OVERLAP, window // 4),
         malicious_labels=config.malicious_labels,
-        thresholds={},
+        markers={},
         batch_invariant=False,
         training_data="",
         sha256={},
     )
 
 
+def _positions(config: _ConfigFile) -> int:
+    """How many tokens the model has positions for."""
+    counted = config.model_type in _COUNT_FROM_PADDING
+    unused = (config.pad_token_id or 0) + 1 if counted else 0
+    return config.max_position_embeddings - unused
+
+
 def _verify_files(path: Path, guard: _GuardFile, digests: Mapping[str, str]) -> None:
-    if guard.format != 1:
-        msg = f"{path}: format {guard.format} is not known here, expected 1"
+    if guard.format != _FORMAT:
+        msg = f"{path}: format {guard.format} is not known here, expected {_FORMAT}"
         raise ModelError(msg)
     for name, digest in digests.items():
         if guard.sha256.get(name) != digest:
@@ -187,8 +291,9 @@ def _verify_ranges(path: Path, guard: _GuardFile) -> None:
     if not 0 <= guard.overlap < guard.window - 2 <= _LONGEST_WINDOW:
         msg = f"{path}: expected 0 <= overlap < window - 2 <= {_LONGEST_WINDOW}"
         raise ModelError(msg)
-    if not all(0 < threshold <= 1 for threshold in guard.thresholds.values()):
-        msg = f"{path}: expected thresholds in (0, 1]"
+    if guard.markers and (missing := sorted(set(Provenance) - set(guard.markers))):
+        names = ", ".join(missing)
+        msg = f"{path}: expected a marker for each provenance or none, there is none for {names}"
         raise ModelError(msg)
 
 

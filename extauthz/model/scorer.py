@@ -17,12 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from extauthz.core.batcher import Batch, Batcher, Job
+from extauthz.core.call import Passage, Provenance
 from extauthz.core.cancellation import Cancellation
 from extauthz.core.reasons import Failure
 from extauthz.core.windows import CHARS_PER_TOKEN
 from extauthz.model.directory import ModelDirectory, ModelError
 from extauthz.model.session import Session
-from extauthz.model.tokenizer import WindowTokenizer
+from extauthz.model.tokenizer import tokenizer_of
 
 _log: Final = logging.getLogger(__name__)
 
@@ -41,11 +42,15 @@ _QUEUED_BATCHES: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class TextScore:
-    """The worst window of one text: a probability, over so many windows of so many tokens."""
+    """The worst window of one text: a probability, over so many windows of so many tokens.
+
+    `unread` counts its letters that the model's vocabulary does not have.
+    """
 
     score: float
     windows: int
     tokens: int
+    unread: int = 0
 
 
 Scores = tuple[TextScore, ...]
@@ -66,9 +71,7 @@ class Scorer:
     def __init__(self, directory: ModelDirectory, session: RunsModel, batcher: Batcher) -> None:
         """Wire up; nothing runs until the first text."""
         self.directory: Final = directory
-        self._tokenizer: Final = WindowTokenizer(
-            directory.tokenizer, directory.window, directory.overlap
-        )
+        self._tokenizer: Final = tokenizer_of(directory)
         self._session: Final = session
         self._malicious: Final = np.array(directory.malicious, np.uint8)
         self._batcher: Final = batcher
@@ -83,7 +86,11 @@ class Scorer:
         return self._batcher.queued_tokens
 
     async def score(
-        self, texts: Sequence[str], max_tokens: int, deadline: float, cancellation: Cancellation
+        self,
+        texts: Sequence[Passage],
+        max_tokens: int,
+        deadline: float,
+        cancellation: Cancellation,
     ) -> Scores | Failure:
         """The worst score of each text.
 
@@ -95,7 +102,7 @@ class Scorer:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout_at(deadline):
-                if sum(map(len, texts)) + _CHARS_PER_TEXT * len(texts) <= _INLINE_CHARS:
+                if _chars(texts) + _CHARS_PER_TEXT * len(texts) <= _INLINE_CHARS:
                     cut = self._cut(texts, max_tokens, cancellation)
                 else:
                     cut = await loop.run_in_executor(
@@ -104,7 +111,7 @@ class Scorer:
                 if cut is None:
                     wanted = not cancellation.cancelled
                     return Failure.TOO_MANY_TOKENS if wanted else Failure.CANCELLED
-                windows, owners, tokens = cut
+                windows, owners, tokens, unread = cut
                 job = Job(windows, owners, deadline, cancellation)
                 if failure := self._batcher.offer(job, loop.time()):
                     return failure
@@ -114,7 +121,7 @@ class Scorer:
         if job.failure is not None:
             return job.failure
         counts = np.bincount(owners, minlength=len(texts)).tolist()
-        return tuple(map(TextScore, job.scores.tolist(), counts, tokens))
+        return tuple(map(TextScore, job.scores.tolist(), counts, tokens, unread))
 
     async def _completion(self, job: Job) -> None:
         done = asyncio.get_running_loop().create_future()
@@ -128,24 +135,26 @@ class Scorer:
                 job.failure = Failure.DEADLINE_EXCEEDED  # its windows leave the queue unexecuted
 
     def _cut(
-        self, texts: Sequence[str], max_tokens: int, cancellation: Cancellation
-    ) -> tuple[list[NDArray[np.int32]], list[int], list[int]] | None:
-        """Windows of all texts, the text each is of, and the tokens of each text."""
-        if sum(map(len, texts)) > CHARS_PER_TOKEN * max_tokens:
+        self, texts: Sequence[Passage], max_tokens: int, cancellation: Cancellation
+    ) -> tuple[list[NDArray[np.int32]], list[int], list[int], list[int]] | None:
+        """Windows of all texts, the text each is of; tokens and unread letters of each text."""
+        if _chars(texts) > CHARS_PER_TOKEN * max_tokens:
             return None
         windows: list[NDArray[np.int32]] = []
         owners: list[int] = []
         tokens: list[int] = []
+        unread: list[int] = []
         left = max_tokens
         for index, text in enumerate(texts):
             cut = self._tokenizer.windows(text, left, cancellation)
             if cut is None:
                 return None
-            windows += cut[0]
-            owners += [index] * len(cut[0])
-            tokens.append(cut[1])
-            left -= cut[1]
-        return windows, owners, tokens
+            windows += cut.windows
+            owners += [index] * len(cut.windows)
+            tokens.append(cut.tokens)
+            unread.append(cut.unread)
+            left -= cut.tokens
+        return windows, owners, tokens, unread
 
     def _pump(self) -> None:
         """Start the next batch if the model is free."""
@@ -206,12 +215,11 @@ def _warm_up(
     directory: ModelDirectory, session: RunsModel, batch_tokens: int
 ) -> tuple[float, float]:
     """Run the smallest, a middling and the largest batch. Seconds per token, seconds per call."""
-    tokenizer = WindowTokenizer(directory.tokenizer, directory.window, directory.overlap)
-    text = "the quick brown fox " * directory.window
-    windows, _ = tokenizer.windows(text, max_tokens=sys.maxsize) or ([], 0)
-    full = windows[0].astype(np.int64)
+    full, *others = _harmless(directory)
     rows = max(1, batch_tokens // len(full))
     _measure(directory, session, full[None, : len(full) // 2])
+    for other in others:  # a marker that the graph has no row for fails here, and not in service
+        _measure(directory, session, other[None, :_SMALL_TOKENS])
     for _ in range(2):  # the first run of a shape is slower than any later one
         small = _measure(directory, session, full[None, :_SMALL_TOKENS])
         large = _measure(directory, session, np.tile(full, (rows, 1)))
@@ -220,6 +228,19 @@ def _warm_up(
         return large / tokens, 0.0
     per_call = min(max(0.0, small - large * _SMALL_TOKENS / tokens), large / 2)
     return (large - per_call) / tokens, per_call
+
+
+def _harmless(directory: ModelDirectory) -> list[NDArray[np.int64]]:
+    """A full window of harmless text from each place that the model tells apart, (length,) int64."""
+    tokenizer = tokenizer_of(directory)
+    text = "the quick brown fox " * directory.window
+    places = [*directory.markers] or [Provenance.USER]
+    cuts = (tokenizer.windows(Passage(place, text), sys.maxsize) for place in places)
+    return [cut.windows[0].astype(np.int64) for cut in cuts if cut is not None]
+
+
+def _chars(texts: Sequence[Passage]) -> int:
+    return sum(len(passage.text) for passage in texts)
 
 
 def _measure(directory: ModelDirectory, session: RunsModel, ids: NDArray[np.int64]) -> float:

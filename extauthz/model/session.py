@@ -7,7 +7,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from extauthz.model import Device
-from extauthz.model.directory import ModelDirectory, ModelError
+from extauthz.model.directory import ModelDirectory, ModelError, largest_id
 
 _KNOWN_INPUTS: Final = frozenset({"input_ids", "attention_mask", "token_type_ids"})
 
@@ -32,7 +32,7 @@ class Session:
         try:
             self._session = ort.InferenceSession(str(directory.onnx), options, providers=providers)
         except Exception as error:
-            msg = f"{directory.onnx}: ONNX Runtime refuses it: {type(error).__name__}"
+            msg = f"{directory.onnx}: ONNX Runtime refuses it: {_reason(error)}"
             raise ModelError(msg) from error
         if device == "cuda" and self.device != "cuda":
             msg = "device cuda: ONNX Runtime found no usable one"
@@ -44,6 +44,7 @@ class Session:
                 f"{directory.onnx}: inputs {sorted(self._inputs)}, expected {sorted(_KNOWN_INPUTS)}"
             )
             raise ModelError(msg)
+        self._probe()
 
     @property
     def device(self) -> str:
@@ -55,6 +56,11 @@ class Session:
         self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]
     ) -> NDArray[np.float32]:
         """Logits, (rows, labels) float32. Raises whatever the runtime raises on a poison row."""
+        return self._logits(input_ids, attention_mask)
+
+    def _logits(
+        self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
         feed = {"input_ids": input_ids, "attention_mask": attention_mask}
         if "token_type_ids" in self._inputs:
             feed["token_type_ids"] = np.zeros_like(input_ids)
@@ -65,6 +71,30 @@ class Session:
             msg = f"logits of shape {logits.shape}, expected {(len(input_ids), self._labels)}"
             raise ModelError(msg)
         return logits
+
+    def _probe(self) -> None:
+        """Read the largest id of the tokenizer: an embedding without a row for it fails here.
+
+        A client who found such a token could else make the model fail at will. (CUDA does not check
+        ids and reads zeros.)
+        """
+        largest = largest_id(self.directory.tokenizer)
+        ids = np.array([[largest]], np.int64)
+        try:
+            self._logits(ids, np.ones_like(ids))
+        except ModelError as error:
+            msg = f"{self.directory.onnx}: {error}"
+            raise ModelError(msg) from error
+        except Exception as error:
+            found = f"it cannot read id {largest}, the largest of tokenizer.json"
+            msg = f"{self.directory.onnx}: {found}: {_reason(error)}"
+            raise ModelError(msg) from error
+
+
+def _reason(error: Exception) -> str:
+    """What ONNX Runtime says, without its codes: it speaks of files here, not of clients' texts."""
+    lines = str(error).splitlines()
+    return lines[0].split(" : ", 3)[-1] if lines else type(error).__name__
 
 
 def _providers(device: Device) -> list[str]:

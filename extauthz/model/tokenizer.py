@@ -1,15 +1,38 @@
 """Text into token ids, and ids into windows the model can read."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from extauthz.core.call import Passage, Provenance
 from extauthz.core.cancellation import Cancellation
+from extauthz.core.views import normalise
 from extauthz.core.windows import break_words, pieces, spans
-from extauthz.model.directory import ModelError
+from extauthz.model.directory import ModelDirectory, ModelError
+
+#: What published vocabularies call the token of all that they do not have.
+_UNKNOWN: Final = ("<unk>", "[UNK]")
+_NO_MARKERS: Final[Mapping[Provenance, str]] = MappingProxyType({})
+
+
+class Cut(NamedTuple):
+    """A text as the model reads it.
+
+    Attributes:
+        windows: token ids, each (length,) int32, special tokens included.
+        tokens: how many there are, overlaps included.
+        unread: letters of the text that the vocabulary does not have, in no writing that the
+            normalised view sees through.
+    """
+
+    windows: list[NDArray[np.int32]]
+    tokens: int
+    unread: int
 
 
 class WindowTokenizer:
@@ -18,10 +41,18 @@ class WindowTokenizer:
     Special tokens in the text are text: `[SEP]` from a client never ends a segment.
     """
 
-    def __init__(self, path: Path, window: int, overlap: int) -> None:
+    def __init__(
+        self, path: Path, window: int, overlap: int, markers: Mapping[Provenance, str] = _NO_MARKERS
+    ) -> None:
         """Load `tokenizer.json`. Its truncation and padding settings are ignored: nothing is cut.
 
-        Raises ModelError when it cannot be read or its special tokens leave no room for text.
+        Args:
+            path: the file.
+            window: tokens of a window, special tokens and marker included.
+            overlap: tokens that neighbouring windows share.
+            markers: the token that stands before a text of each provenance, if the model knows any.
+
+        Raises ModelError when it cannot be read, lacks a marker, or leaves no room for text.
         """
         try:
             tokenizer = Tokenizer.from_file(str(path))
@@ -31,13 +62,17 @@ class WindowTokenizer:
         tokenizer.no_truncation()
         tokenizer.no_padding()
         self._tokenizer: Final = tokenizer
-        self._prefix, self._suffix = _special_tokens(tokenizer)
+        before, self._suffix = _special_tokens(tokenizer)
         tokenizer.encode_special_tokens = True
-        # WordPiece and Unigram models name theirs; byte-level ones know every byte.
-        self._unknown: Final = tokenizer.token_to_id(
-            getattr(tokenizer.model, "unk_token", "") or ""
-        )
-        specials = len(self._prefix) + len(self._suffix)
+        # Byte-level vocabularies have every byte, and no token for anything else.
+        self._unknown: Final = _unknown(tokenizer)
+        self._prefixes: Final = {
+            provenance: np.append(before, _marker(tokenizer, path, markers[provenance]))
+            if markers
+            else before
+            for provenance in Provenance
+        }
+        specials = len(before) + len(self._suffix) + bool(markers)
         self._size = window - specials
         self._overlap = overlap
         # Without special tokens the window of an empty text would be empty: models give NaN.
@@ -47,34 +82,77 @@ class WindowTokenizer:
             raise ModelError(msg)
 
     def windows(
-        self, text: str, max_tokens: int, cancellation: Cancellation | None = None
-    ) -> tuple[list[NDArray[np.int32]], int] | None:
-        """Windows of `text`, each (length,) int32, and the tokens the model reads for them.
+        self, passage: Passage, max_tokens: int, cancellation: Cancellation | None = None
+    ) -> Cut | None:
+        """Windows of a text, and what the model reads for them.
 
         Special tokens and overlaps count: a thousand one-letter messages are a thousand windows.
         None as soon as there are more than `max_tokens` or the text is not wanted any more: the
         rest is not even tokenized.
         """
         ids: list[int] = []
-        for piece in pieces(text):
+        unread = 0
+        for piece in pieces(passage.text):
             if cancellation is not None and cancellation.cancelled:
                 return None
-            ids += self._ids(piece)
+            piece_ids, piece_unread = self._ids(piece)
+            ids += piece_ids
+            unread += piece_unread
             if len(ids) > max_tokens:
                 return None
         # Text of which nothing is left (control characters) is still one, empty, window.
         cuts = spans(len(ids), self._size, self._overlap) or [(0, 0)]
         flat = np.array(ids, np.int32)
-        windows = [np.concatenate([self._prefix, flat[a:b], self._suffix]) for a, b in cuts]
+        prefix = self._prefixes[passage.provenance]
+        windows = [np.concatenate([prefix, flat[a:b], self._suffix]) for a, b in cuts]
         tokens = sum(map(len, windows))
-        return (windows, tokens) if tokens <= max_tokens else None
+        return Cut(windows, tokens, unread) if tokens <= max_tokens else None
 
-    def _ids(self, piece: str) -> list[int]:
-        """Ids of a piece. An unknown token may be an endless word, which then is read in parts."""
+    def _ids(self, piece: str) -> tuple[list[int], int]:
+        """Ids of a piece, and its letters that are unknown.
+
+        An unknown token may be an endless word or one with an emoji at its end: such are read in
+        parts. Letters in disguise are not counted, because the normalised view reads them.
+        """
         ids: list[int] = self._tokenizer.encode(piece, add_special_tokens=False).ids
-        if self._unknown in ids:
-            ids = self._tokenizer.encode(break_words(piece), add_special_tokens=False).ids
-        return ids
+        if self._unknown not in ids:
+            return ids, 0
+        ids, unread = self._parted(piece)
+        return ids, min(unread, self._parted(normalise(piece))[1]) if unread else 0
+
+    def _parted(self, piece: str) -> tuple[list[int], int]:
+        """Ids of a piece in parts, and its letters that are unknown all the same."""
+        parts = break_words(piece)
+        encoding = self._tokenizer.encode(parts.text, add_special_tokens=False)
+        spans_of = zip(encoding.ids, encoding.offsets, strict=True)
+        unknown = (span for one, span in spans_of if one == self._unknown)
+        return encoding.ids, sum(sum(map(str.isalpha, parts.once[a:b])) for a, b in unknown)
+
+
+def tokenizer_of(directory: ModelDirectory) -> WindowTokenizer:
+    """The tokenizer of a verified model directory. Raises ModelError."""
+    return WindowTokenizer(
+        directory.tokenizer, directory.window, directory.overlap, directory.markers
+    )
+
+
+def _unknown(tokenizer: Tokenizer) -> int | None:
+    """The id that stands for what is not in the vocabulary. Unigram models do not name theirs."""
+    names = (getattr(tokenizer.model, "unk_token", None), *_UNKNOWN)
+    ids = (tokenizer.token_to_id(name) for name in names if name)
+    return next((one for one in ids if one is not None), None)
+
+
+def _marker(tokenizer: Tokenizer, path: Path, token: str) -> np.int32:
+    """The id of a marker, which no text may have. Expects that special tokens in a text are text."""
+    found = tokenizer.token_to_id(token)
+    if found is None:
+        msg = f"{path}: has no token {token!r}, which guard.json names as a marker"
+        raise ModelError(msg)
+    if found in tokenizer.encode(f"{token} a{token}a", add_special_tokens=False).ids:
+        msg = f"{path}: a text can hold the marker {token!r}, expected a special token"
+        raise ModelError(msg)
+    return np.int32(found)
 
 
 def _special_tokens(

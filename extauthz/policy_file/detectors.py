@@ -1,8 +1,9 @@
 """Whether the detectors of a rule can find something, and can be told apart."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from extauthz.core.call import Provenance
 from extauthz.core.policy import Detect, Patterns, Reaction
 from extauthz.core.rules.linear import TooLargeError, instructions, refusal
 from extauthz.policy_file.fields import Fault, shown
@@ -50,7 +51,10 @@ def detect_faults(detect: Detect, raw: dict[str, Any], path: Path) -> Iterator[F
 
     `raw` is the mapping they came from.
     """
-    yield from _threshold_faults(detect, (*path, "prompt_injection", "thresholds"))
+    yield from _injection_faults(detect, (*path, "prompt_injection"))
+    if detect.prompt_injection is None and "unreadable" in raw:
+        found = "unreadable beside prompt_injection: null, where nothing is read"
+        yield Fault((*path, "unreadable"), found, "no key unreadable, or the classifier")
     if not 1 <= detect.many_shot.turns <= _MAX_TURNS:
         where = (*path, "many_shot", "turns")
         yield Fault(where, shown(detect.many_shot.turns), f"a number from 1 to {_MAX_TURNS}")
@@ -58,13 +62,27 @@ def detect_faults(detect: Detect, raw: dict[str, Any], path: Path) -> Iterator[F
         yield from _patterns_faults(detect, raw["patterns"], (*path, "patterns"))
 
 
-def _threshold_faults(detect: Detect, path: Path) -> Iterator[Fault]:
-    thresholds = detect.prompt_injection.thresholds if detect.prompt_injection else {}
+def _injection_faults(detect: Detect, path: Path) -> Iterator[Fault]:
+    detector = detect.prompt_injection
+    if detector is None:
+        return
+    rate, thresholds = detector.false_positive_rate, detector.thresholds
+    if rate is not None:
+        yield from _rate_faults(rate, thresholds, (*path, "false_positive_rate"))
     for provenance, threshold in thresholds.items():
         if not 0 < threshold <= 1:
-            yield Fault(
-                (*path, provenance.value), shown(threshold), "a number above 0 and at most 1"
-            )
+            where = (*path, "thresholds", provenance.value)
+            yield Fault(where, shown(threshold), "a number above 0 and at most 1")
+
+
+def _rate_faults(
+    rate: float, thresholds: Mapping[Provenance, float], path: Path
+) -> Iterator[Fault]:
+    if not 0 < rate < 1:
+        yield Fault(path, shown(rate), "a share of honest texts, above 0 and below 1")
+    if not set(Provenance) - set(thresholds):
+        found = "false_positive_rate beside a threshold for everything, where it changes nothing"
+        yield Fault(path, found, "one of the two")
 
 
 def _patterns_faults(detect: Detect, raw: list[dict[str, Any]], path: Path) -> Iterator[Fault]:

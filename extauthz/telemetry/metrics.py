@@ -1,9 +1,12 @@
 """Prometheus metrics. Every label is from a closed set or from the policy, never from a request."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from extauthz.core.call import Provenance
+from extauthz.telemetry.drift import ENOUGH, RECENT, Drift, Spread, worst_of_each_text
 from extauthz.telemetry.observation import Observation
 
 #: Seconds. From a body that cannot be read to a long document on a CPU.
@@ -61,6 +64,14 @@ class Metrics:
             ("kind",),
             registry=self.registry,
         )
+        self.drift: Final = Gauge(
+            "extauthz_score_drift",
+            f"Population stability index of the scores of the last {RECENT} texts, against those that "
+            f"the calibration was measured on; 0 before {ENOUGH} texts.",
+            ("provenance",),
+            registry=self.registry,
+        )
+        self._drifts: dict[Provenance, Drift] = {}
         self.queued_tokens: Final = Gauge(
             "extauthz_queued_tokens", "Tokens that wait for the model.", registry=self.registry
         )
@@ -101,6 +112,15 @@ class Metrics:
             self.uninspected.labels(kind).inc(count)
         for flag in decision.flags:
             self.flags.labels(flag, decision.rule).inc()
+        for provenance, score in worst_of_each_text(signals.scored):
+            if provenance in self._drifts:
+                self._drifts[provenance].saw(score)
+
+    def compare_scores(self, honest: Mapping[Provenance, Spread]) -> None:
+        """Show from now on how far scores are from those of honest texts."""
+        for provenance, expected in honest.items():
+            drift = self._drifts[provenance] = Drift(expected)
+            self.drift.labels(provenance).set_function(drift.index)
 
     def serve_policy(self, digest: str) -> None:
         """A policy was loaded and is the one in force."""

@@ -1,134 +1,189 @@
-"""`extauthz evaluate MODEL_DIR DATA...`: what a model directory does on labelled texts.
+"""`extauthz evaluate DATA...`: what a model directory does on labelled texts.
 
-Needs no torch: texts are scored as the server scores them.
+Every model directory is measured alike: the shipped one, a new one, or a drop-in folder that knows
+neither markers nor a calibration. What is measured is the classifier as the server runs it: a text
+counts with the worst window of its worst view, is denied at the threshold of its channel, and a score
+that is no number is denied. The server's certain rules (invisible characters, patterns, text that
+cannot be read) come on top and are not counted. Needs no torch.
+
+    the table       recall and false positives of each group of rows (`groups`)
+    --disguises     the same texts plain and in every disguise (`by_disguise`)
+    --attempts N    how often one of N random variants of an attack passes (`attempts`)
+    --everyday SET  one threshold for every channel, set on the benign rows of one set or kind
 """
 
 import argparse
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+import importlib
+import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
-from extauthz.core.call import Provenance
-from extauthz.training.metrics import Scores, auc, rate, recall_at
-from extauthz.training.rows import Row, read_rows
+from extauthz.settings import DEFAULT_MODEL
+from extauthz.training import attempts, by_disguise, groups, operating_point, report, single_rows
+from extauthz.training.attempts import Success
+from extauthz.training.by_disguise import Disguised
+from extauthz.training.metrics import Scores
+from extauthz.training.operating_point import OperatingPoint
+from extauthz.training.report import Evaluation
 from extauthz.training.score import WindowScorer
+from extauthz.training.sets import Placed, read_sets, sample
 
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One group of rows. Its attacks are ranked against all benign rows of their channels."""
-
-    group: str
-    attacks: int
-    benign: int
-    auc: float
-    recall_at_1_percent: float
-    recall_at_01_percent: float
-    recall: float
-    false_positive_rate: float
+#: Texts that are scored between two words about progress.
+_STRIDE: Final = 2_000
+#: Longer texts are not varied: a hundred variants of a book take a day, and nobody disguises one.
+_MOST_CHARS: Final = 2_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `extauthz evaluate`."""
-    parser.add_argument("model", type=Path, metavar="MODEL_DIR")
-    parser.add_argument("data", nargs="+", type=Path, metavar="DATA", help=".jsonl or .jsonl.gz")
+    parser.add_argument(
+        "data", nargs="+", type=Path, metavar="DATA", help=".jsonl, .jsonl.gz or a folder of these"
+    )
+    parser.add_argument("--model", type=Path, default=DEFAULT_MODEL, metavar="DIR")
     parser.add_argument("--split", choices=("train", "dev", "all"), default="all")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
     parser.add_argument("--threads", type=int, default=1)
+    where = parser.add_argument_group("thresholds", "the model's own, unless one of these is given")
+    where.add_argument("--rate", type=float, metavar="R", help="of false positives, as calibrated")
+    one = where.add_mutually_exclusive_group()
+    one.add_argument("--threshold", type=float, metavar="T", help="this one for every channel")
+    one.add_argument(
+        "--everyday",
+        metavar="SET",
+        help="one for every channel, which a share of the benign rows of this set or kind reach: "
+        f"--rate, or {operating_point.EVERYDAY_RATE:g}",
+    )
+    more = parser.add_argument_group("more to measure")
+    more.add_argument("--disguises", action="store_true", help="texts in every disguise")
+    more.add_argument(
+        "--attempts", type=int, default=0, metavar="N", help="random variants of each attack"
+    )
+    more.add_argument(
+        "--sample",
+        type=int,
+        default=200,
+        metavar="N",
+        help="texts of a class for these two: the same ones every time",
+    )
+    files = parser.add_argument_group("files to write")
+    files.add_argument("--json", type=Path, metavar="FILE", help="every figure with its interval")
+    files.add_argument("--scores", type=Path, metavar="FILE", help="the score of each row; no text")
+    files.add_argument(
+        "--worst", type=Path, metavar="FILE", help="worst misses and false alarms; holds their text"
+    )
+    files.add_argument("--plots", type=Path, metavar="FOLDER", help="pictures, with matplotlib")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints a table; 0 when every row was scored. Raises `RowError`, `ModelError` or `OSError`."""
-    files = {path.name: _of_split(read_rows([path]), args.split) for path in args.data}
-    scorer = WindowScorer(args.model, args.threads)
-    rows = [row for of_file in files.values() for row in of_file]
-    if not rows:
+    """Prints tables and writes the files that were asked for; 0 when every row was scored.
+
+    1 without rows, 2 without matplotlib where it is needed. Raises ValueError (`RowError` among them),
+    `ModelError` or OSError.
+    """
+    if args.plots and find_spec("matplotlib") is None:
+        print("--plots needs matplotlib: pip install 'extauthz[plots]'", file=sys.stderr)
+        return 2
+    _check(args)
+    placed = read_sets(args.data, args.split)
+    if not placed:
         print(f"no labelled rows of split {args.split}")
         return 1
-    names = [name for name, of_file in files.items() for _ in of_file]
-    scores = scorer.texts([row.text for row in rows])
-    lines = table(rows, names, scores, scorer.directory.thresholds)
-    print(render(lines))
+    scorer = WindowScorer(args.model, args.threads)
+    evaluation = _evaluated(args, placed, scorer)
+    print(report.as_text(evaluation))
+    disguised = _disguised(args, evaluation, scorer) if args.disguises else []
+    success = _attempted(args, evaluation, scorer) if args.attempts else None
     if args.json:
-        report = {"model": scorer.directory.digest, "lines": [asdict(line) for line in lines]}
-        args.json.write_text(json.dumps(report, indent=1).replace("NaN", "null") + "\n")
+        args.json.write_text(report.as_json(evaluation, disguised, success), encoding="utf-8")
+    _write(args, evaluation, success)
     return 0
 
 
-def table(
-    rows: Sequence[Row],
-    names: Sequence[str],
-    scores: Scores,
-    thresholds: Mapping[Provenance, float],
-) -> list[Line]:
-    """A line for everything, for each channel, each file, and each kind within its channel."""
-    groups: dict[str, list[int]] = {}
-    for index, (row, name) in enumerate(zip(rows, names, strict=True)):
-        for group in (
-            "all",
-            f"channel {row.channel}",
-            f"file {name}",
-            f"kind {row.kind} ({row.channel})",
-        ):
-            groups.setdefault(group, []).append(index)
-    facts = _Facts(rows, scores, thresholds)
-    return [facts.line(group, np.array(groups[group])) for group in sorted(groups)]
+def _check(args: argparse.Namespace) -> None:
+    """Raises ValueError for arguments that contradict each other or count nothing."""
+    if args.threshold is not None and args.rate is not None:
+        msg = "--threshold is where to deny, and --rate looks for that: expected one of them"
+        raise ValueError(msg)
+    if args.rate is not None and not 0 < args.rate < 1:
+        msg = f"--rate {args.rate:g}, expected a share between 0 and 1"
+        raise ValueError(msg)
+    if args.attempts < 0 or args.sample < 1:
+        msg = "--attempts must be 0 or more, --sample 1 or more"
+        raise ValueError(msg)
 
 
-class _Facts:
-    """Rows as columns."""
-
-    def __init__(
-        self, rows: Sequence[Row], scores: Scores, thresholds: Mapping[Provenance, float]
-    ) -> None:
-        self.scores = scores
-        self.attack = np.array([row.label == 1 for row in rows])
-        self.channel = np.array([row.channel for row in rows])
-        at = np.array([thresholds[Provenance(row.channel)] for row in rows])
-        self.denied = ~(scores < at)
-
-    def line(self, group: str, chosen: np.ndarray[tuple[int], np.dtype[np.intp]]) -> Line:
-        attack, channel = self.attack[chosen], np.unique(self.channel[chosen])
-        attacks = self.scores[chosen[attack]]
-        benign = self.scores[~self.attack & np.isin(self.channel, channel)]
-        return Line(
-            group=group,
-            attacks=int(attack.sum()),
-            benign=int((~attack).sum()),
-            auc=auc(attacks, benign),
-            recall_at_1_percent=recall_at(attacks, benign, 0.01),
-            recall_at_01_percent=recall_at(attacks, benign, 0.001),
-            recall=_mean(self.denied[chosen[attack]]),
-            false_positive_rate=_mean(self.denied[chosen[~attack]]),
-        )
+def _evaluated(
+    args: argparse.Namespace, placed: Sequence[Placed], scorer: WindowScorer
+) -> Evaluation:
+    # A threshold that cannot be had is found out before the hours that scores may take.
+    given = None if args.everyday else _given(args, scorer)
+    scores = _scored(placed, scorer)
+    rate = operating_point.EVERYDAY_RATE if args.rate is None else args.rate
+    point = given or operating_point.everyday(args.everyday, rate, placed, scores)
+    lines = groups.table(placed, scores, point.thresholds)
+    return Evaluation(scorer.directory, placed, scores, point, lines)
 
 
-def render(lines: Sequence[Line]) -> str:
-    """The lines as a table; a figure that cannot be measured is a dash."""
-    head = ("group", "attacks", "benign", "AUC", "R@1%", "R@0.1%", "recall", "FPR")
-    cells = [[_cell(value) for value in asdict(line).values()] for line in lines]
-    widths = [max(len(row[i]) for row in [list(head), *cells]) for i in range(len(head))]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if place == 0 else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in [list(head), *cells]
+def _given(args: argparse.Namespace, scorer: WindowScorer) -> OperatingPoint:
+    if args.threshold is not None:
+        return operating_point.fixed(args.threshold)
+    return operating_point.of_model(scorer.directory, args.rate)
+
+
+def _scored(placed: Sequence[Placed], scorer: WindowScorer) -> Scores:
+    parts = [np.empty(0)]
+    for start in range(0, len(placed), _STRIDE):
+        parts.append(scorer.texts([one.passage for one in placed[start : start + _STRIDE]]))
+        if len(placed) > _STRIDE:
+            done = min(start + _STRIDE, len(placed))
+            print(f"scored {done} of {len(placed)} texts", file=sys.stderr, flush=True)
+    return np.concatenate(parts)
+
+
+def _disguised(
+    args: argparse.Namespace, evaluation: Evaluation, scorer: WindowScorer
+) -> list[Disguised]:
+    attacks, benign = (_varied(evaluation, label, args.sample) for label in (1, 0))
+    thresholds = evaluation.point.thresholds
+    found = by_disguise.by_disguise([*attacks, *benign], scorer.raw_and_worst, thresholds)
+    print(
+        f"\n{len(attacks)} attacks and {len(benign)} benign texts of up to {_MOST_CHARS} characters"
     )
+    print(by_disguise.render(found))
+    return found
 
 
-def _of_split(rows: Sequence[Row], split: str) -> list[Row]:
-    return [row for row in rows if split in ("all", row.split)]
+def _attempted(args: argparse.Namespace, evaluation: Evaluation, scorer: WindowScorer) -> Success:
+    attacks = [one.passage for one in _varied(evaluation, 1, args.sample)]
+    success = attempts.measure(attacks, scorer.texts, evaluation.point.thresholds, args.attempts)
+    print(
+        f"\n{len(attacks)} attacks of up to {_MOST_CHARS} characters, tried until a variant passes"
+    )
+    print(attempts.render(success))
+    return success
 
 
-def _mean(flags: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> float:
-    return rate(flags.astype(np.float64), 0.5)
+def _varied(evaluation: Evaluation, label: int, size: int) -> list[Placed]:
+    """The sample of one class that variants are made of."""
+    rows = (one for one in evaluation.placed if one.row.label == label)
+    return sample([one for one in rows if len(one.row.text) <= _MOST_CHARS], size)
 
 
-def _cell(value: str | float) -> str:
-    if isinstance(value, float):
-        return "-" if np.isnan(value) else f"{value:.4f}"
-    return str(value)
+def _write(args: argparse.Namespace, evaluation: Evaluation, success: Success | None) -> None:
+    """The files about single rows, and the pictures."""
+    rows = evaluation.placed, evaluation.scores
+    thresholds = evaluation.point.thresholds
+    if args.scores:
+        single_rows.write_scores(args.scores, *rows)
+    if args.worst:
+        single_rows.write_worst(args.worst, *rows, thresholds)
+        print(f"\nwrote {args.worst}: it holds texts of the data, keep it to yourself")
+    if args.plots:
+        plots = importlib.import_module("extauthz.training.plots")
+        written = plots.draw(args.plots, evaluation.title, *rows, thresholds)
+        if success is not None and success.first_passes:
+            written.append(plots.draw_attempts(args.plots, evaluation.title, success))
+        print(f"\ndrew {', '.join(map(str, written))}")

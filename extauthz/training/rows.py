@@ -4,19 +4,19 @@ import gzip
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Any, Final, Literal
 
-# An out-of-place task ("write a poem" inside a mail) is an attack only because of where it stands.
-# One model that sees text without its channel cannot tell it from an honest user turn.
-CHANNEL_ONLY_KINDS = frozenset({"indirect-task"})
+from extauthz.core.call import Provenance
 
-_CHOICES: dict[str, tuple[object, ...]] = {
-    "label": (0, 1, None),
-    "channel": ("user", "document"),
-    "split": ("train", "dev"),
-}
+#: Members that a line may leave out, and what they are then. `kind` is otherwise the class, and `source`
+#: the file.
+_DEFAULTS: Final = {"lang": "und", "channel": "user", "split": "train"}
+_KINDS: Final = ("benign", "attack")
+_SPLITS: Final = ("train", "dev")
+#: Rows of training data begin with these; the rest of the file's members are nobody's business.
+_REQUIRED: Final = ("text", "label")
 
 
 class RowError(ValueError):
@@ -25,27 +25,38 @@ class RowError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One text with its label (1 attack, 0 benign) and where it came from."""
+    """One text with its label (1 attack, 0 benign), where it came from, and where it stands.
+
+    Attributes:
+        kind: the family of texts that it belongs to.
+        source: who made it; `maker:part` for a part of a source.
+        lang: ISO 639-1, `und` where nobody said.
+        channel: where a gateway would see it.
+        split: `dev` rows are never trained on.
+    """
 
     text: str
     label: Literal[0, 1]
     kind: str
     source: str
     lang: str
-    channel: str
+    channel: Provenance
     split: str
 
+    @property
+    def maker(self) -> str:
+        """The source without its part: what is left out at once."""
+        return self.source.split(":")[0].split(" (")[0].split("/t0(")[0]
 
-_FIELDS = tuple(field.name for field in fields(Row))
 
+def read_rows(paths: Iterable[Path], label: Literal[0, 1] | None = None) -> list[Row]:
+    """The labelled rows of all files, in order; of a folder, those of its `.jsonl` and `.jsonl.gz`.
 
-def read_rows(paths: Iterable[Path]) -> list[Row]:
-    """The labelled rows of all files, in order.
-
-    Rows with label null belong to neither class and are left out. Raises `RowError` for a line it
-    cannot read and `OSError` for a file it cannot open.
+    Rows with label null belong to neither class and are left out. With `label`, lines that have none
+    are of that class. Raises `RowError` for a line it cannot read and `OSError` for a file it
+    cannot open.
     """
-    return [row for path in paths for row in _rows_of(path)]
+    return [row for path in paths for file in _files(path) for row in _rows_of(file, label)]
 
 
 def data_digest(rows: Iterable[Row]) -> str:
@@ -54,10 +65,19 @@ def data_digest(rows: Iterable[Row]) -> str:
     return "sha256:" + hashlib.sha256(b"".join(digests)).hexdigest()
 
 
-def _rows_of(path: Path) -> Iterator[Row]:
+def _files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    found = sorted([*path.glob("*.jsonl"), *path.glob("*.jsonl.gz")])
+    if not found:
+        raise RowError(f"{path}: expected .jsonl or .jsonl.gz files in this folder, found none")
+    return found
+
+
+def _rows_of(path: Path, label: Literal[0, 1] | None) -> Iterator[Row]:
     with _open_text(path) as lines:
         for number, line in enumerate(lines, start=1):
-            row = _row(line, f"{path}:{number}")
+            row = _row(line, f"{path}:{number}", path.name.split(".")[0], label)
             if row is not None:
                 yield row
 
@@ -68,35 +88,48 @@ def _open_text(path: Path) -> IO[str]:
     return path.open(encoding="utf-8")
 
 
-def _row(line: str, where: str) -> Row | None:
+def _row(line: str, where: str, source: str, label: Literal[0, 1] | None) -> Row | None:
     try:
         value = json.loads(line)
     except ValueError as error:
         raise RowError(f"{where}: not JSON ({error})") from None
     if not isinstance(value, dict):
         raise RowError(f"{where}: expected a JSON object, got {type(value).__name__}")
-    missing = [name for name in _FIELDS if name not in value]
-    if missing:
+    if label is not None:
+        value.setdefault("label", label)
+    if missing := [name for name in _REQUIRED if name not in value]:
         raise RowError(f"{where}: missing {', '.join(missing)}")
-    _check_types(value, where)
     if value["label"] is None:
         return None
-    return Row(**{name: value[name] for name in _FIELDS})
+    if type(value["label"]) is not int or value["label"] not in (0, 1):
+        raise RowError(f"{where}: label must be one of 0, 1, null")
+    filled: dict[str, Any] = {
+        "kind": _KINDS[value["label"]],
+        "source": source,
+        **_DEFAULTS,
+        **value,
+    }
+    return Row(
+        text=_string(filled, "text", where),
+        label=filled["label"],
+        kind=_string(filled, "kind", where),
+        source=_string(filled, "source", where),
+        lang=_string(filled, "lang", where),
+        channel=Provenance(_choice(filled, "channel", tuple(Provenance), where)),
+        split=_choice(filled, "split", _SPLITS, where),
+    )
 
 
-def _check_types(value: dict[str, object], where: str) -> None:
-    for name in _FIELDS:
-        choices = _CHOICES.get(name)
-        if choices is None and not isinstance(value[name], str):
-            raise RowError(f"{where}: {name} must be a string")
-        if choices is not None and not any(_same(value[name], choice) for choice in choices):
-            expected = ", ".join(json.dumps(choice) for choice in choices)
-            raise RowError(f"{where}: {name} must be one of {expected}")
+def _string(value: dict[str, Any], name: str, where: str) -> str:
+    if not isinstance(value[name], str):
+        raise RowError(f"{where}: {name} must be a string")
+    return value[name]
 
 
-def _same(value: object, choice: object) -> bool:
-    """Equal and of one type: true is not 1, and neither is 1.0."""
-    return type(value) is type(choice) and value == choice
+def _choice(value: dict[str, Any], name: str, choices: tuple[str, ...], where: str) -> str:
+    if (chosen := _string(value, name, where)) not in choices:
+        raise RowError(f"{where}: {name} must be one of {', '.join(choices)}")
+    return chosen
 
 
 def _row_digest(row: Row) -> bytes:

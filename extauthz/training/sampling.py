@@ -1,32 +1,40 @@
 """Which texts an epoch sees, which window of each, and how windows share batches."""
 
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from extauthz.training.rows import CHANNEL_ONLY_KINDS, Row
+from extauthz.core.call import Provenance
+from extauthz.core.windows import spans
+from extauthz.training.corpus import PAYLOAD
+from extauthz.training.rows import Row
+from extauthz.training.vocabulary import CLS, MARKERS, PAD, SEP, UNKNOWN
 
 Ids = NDArray[np.int64]
 
-CLS, SEP, PAD = 101, 102, 0
-# A benign text longer than this is cut at random, so that length does not give the label away.
-SHORTEST_CROP = 32
-# The whole of such a text is the attack, so its head is one too.
-ATTACK_THROUGHOUT = frozenset({"jailbreak"})
-# Batches are filled from runs of this many windows sorted by length: little padding, mixed order.
-SORT_RUN = 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """A tokenised training text: ids without [CLS] and [SEP]."""
-
-    ids: Ids
-    label: int
-    source: str
+#: Tokens that neighbouring windows share.
+OVERLAP: Final = 64
+#: A benign text longer than a window is cut at random, to as little as this, so that length does not
+#: give the label away.
+SHORTEST_CROP: Final = 32
+#: Only the first tokens of a text are looked at: a crop of a book is a crop of its beginning.
+MOST_CHARS: Final = 12_000
+#: The whole of such a text is the attack, so its head is one too.
+ATTACK_THROUGHOUT: Final = frozenset({"jailbreak", "own-jailbreak"})
+#: Raw texts of these are no words, and honest and hostile ones look alike; views decode them.
+UNREADABLE: Final = ("gen:base64", "gen:hex", "gen:rot13")
+#: Batches are filled from runs of this many windows sorted by length: little padding, mixed order.
+SORT_RUN: Final = 1_024
+#: One token in ten is unknown to the model, in every other text, so that no single word decides.
+_DROPPED: Final = 0.1
+_DROPPED_TEXTS: Final = 0.5
+#: Of the texts that a source may give, how many are those that the model finds hardest.
+_HARD: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,75 +46,123 @@ class Batch:
     labels: Ids
 
 
-def examples(rows: Sequence[Row], tokenizer: Tokenizer, window: int) -> list[Example]:
-    """The rows, tokenised.
+class Cutter:
+    """Tokenises texts and cuts one window out of each."""
 
-    An attack document that does not fit the window is left out, since a crop that misses the
-    payload would be a wrong label. A jailbreak keeps its head.
-    """
-    encodings = tokenizer.encode_batch([row.text for row in rows], add_special_tokens=False)
-    room = window - 2
-    found = []
-    for row, encoding in zip(rows, encodings, strict=True):
+    def __init__(self, tokenizer: Tokenizer, window: int) -> None:
+        """Windows of at most `window` tokens, special tokens and marker included."""
+        tokenizer.encode_special_tokens = True
+        self._tokenizer = tokenizer
+        self._room = window - 3
+        ids: dict[str, int] = tokenizer.get_vocab()
+        self.pad = ids[PAD]
+        self._cls, self._sep, self._unknown = ids[CLS], ids[SEP], ids[UNKNOWN]
+        self._markers: Mapping[Provenance, int] = {
+            provenance: ids[marker] for provenance, marker in MARKERS.items()
+        }
+
+    def windows(
+        self, rows: Sequence[Row], rng: np.random.Generator, *, dropping: bool = False
+    ) -> list[tuple[Ids, int]]:
+        """A window of each row that has one, with its label.
+
+        An attack document that does not fit is left out, since a crop that misses the payload would be
+        a wrong label.
+        """
+        encodings = self._tokenizer.encode_batch(
+            [row.text[:MOST_CHARS] for row in rows], add_special_tokens=False
+        )
+        found = []
+        for row, encoding in zip(rows, encodings, strict=True):
+            ids = self._crop(row, np.asarray(encoding.ids, dtype=np.int64), rng)
+            if not ids.size:
+                continue
+            if dropping and rng.random() < _DROPPED_TEXTS:
+                ids = np.where(rng.random(ids.size) < _DROPPED, self._unknown, ids)
+            marker = self._markers[row.channel]
+            found.append((np.concatenate([[self._cls, marker], ids, [self._sep]]), row.label))
+        return found
+
+    def every_window(self, row: Row) -> list[Ids]:
+        """Overlapping windows over the whole of a text, as the server cuts them."""
+        encoding = self._tokenizer.encode(row.text, add_special_tokens=False)
         ids = np.asarray(encoding.ids, dtype=np.int64)
-        if row.label == 1 and row.kind in ATTACK_THROUGHOUT:
-            ids = ids[:room]
-        if ids.size and (row.label == 0 or ids.size <= room):
-            found.append(Example(ids, row.label, row.source))
-    return found
+        cuts = spans(ids.size, self._room, OVERLAP) or [(0, 0)]
+        head = [self._cls, self._markers[row.channel]]
+        return [np.concatenate([head, ids[start:end], [self._sep]]) for start, end in cuts]
+
+    def _crop(self, row: Row, ids: Ids, rng: np.random.Generator) -> Ids:
+        if ids.size <= self._room:
+            return ids
+        if row.label == 1:
+            return ids[: self._room] if row.kind in ATTACK_THROUGHOUT else ids[:0]
+        size = int(rng.integers(SHORTEST_CROP, self._room, endpoint=True))
+        start = int(rng.integers(0, ids.size - size, endpoint=True))
+        return ids[start : start + size]
 
 
 def learnable(rows: Sequence[Row]) -> list[Row]:
-    """The rows of the train split whose label can be told from the text alone."""
-    return [row for row in rows if row.split == "train" and row.kind not in CHANNEL_ONLY_KINDS]
+    """The rows of the train split that are whole texts in words. Payloads want a document first."""
+    return [
+        row
+        for row in rows
+        if row.split == "train"
+        and not (row.label == 1 and row.source.startswith(UNREADABLE))
+        and not (row.kind.endswith(PAYLOAD) and len(row.text) < 40)
+    ]
 
 
-def draw(pool: Sequence[Example], cap: int, rng: np.random.Generator) -> list[Example]:
-    """At most `cap` texts of each source and label, so that no source dominates."""
-    groups: dict[tuple[str, int], list[Example]] = {}
-    for example in pool:
-        groups.setdefault((example.source, example.label), []).append(example)
-    drawn: list[Example] = []
-    for _, group in sorted(groups.items()):
-        drawn.extend(group[i] for i in rng.permutation(len(group))[:cap])
-    return drawn
+def draw(
+    rows: Sequence[Row], cap: int, rng: np.random.Generator, scores: NDArray[np.float32] | None
+) -> list[Row]:
+    """At most `cap` texts of each source and label, so that no source dominates.
+
+    With `scores` (one for each row, high for what looks like an attack), half of an honest source's
+    share are its texts that look most like one.
+    """
+    groups: dict[tuple[str, int], list[int]] = defaultdict(list)
+    for place, row in enumerate(rows):
+        groups[row.maker, row.label].append(place)
+    drawn: list[int] = []
+    for (_, label), places in sorted(groups.items()):
+        order = rng.permutation(places)
+        if scores is not None and label == 0 and len(places) > cap:
+            hardest = order[np.argsort(-scores[order], kind="stable")]
+            hard = int(_HARD * cap)
+            order = np.concatenate([hardest[:hard], rng.permutation(hardest[hard:])])
+        drawn.extend(order[:cap].tolist())
+    return [rows[place] for place in drawn]
 
 
 def batches(
-    drawn: Sequence[Example], window: int, batch_tokens: int, rng: np.random.Generator
-) -> list[Batch]:
-    """One epoch in random order: windows of like length together, `batch_tokens` padded tokens each."""
-    cut = [(_crop(example, window - 2, rng), example.label) for example in drawn]
-    order = rng.permutation(len(cut))
-    runs = (order[i : i + SORT_RUN] for i in range(0, len(order), SORT_RUN))
-    made = [batch for run in runs for batch in _filled([cut[i] for i in run], batch_tokens)]
-    return [made[i] for i in rng.permutation(len(made))]
+    windows: Sequence[tuple[Ids, int]], pad: int, batch_tokens: int, rng: np.random.Generator
+) -> Iterator[Batch]:
+    """All windows in random order, those of like length together, `batch_tokens` padded tokens each."""
+    order = rng.permutation(len(windows))
+    for start in range(0, len(order), SORT_RUN):
+        run = [windows[i] for i in order[start : start + SORT_RUN]]
+        made = list(_filled(run, pad, batch_tokens))
+        for place in rng.permutation(len(made)):
+            yield made[place]
 
 
-def _crop(example: Example, room: int, rng: np.random.Generator) -> Ids:
-    if example.label == 1 or example.ids.size <= room:
-        return example.ids
-    size = int(rng.integers(SHORTEST_CROP, room, endpoint=True))
-    start = int(rng.integers(0, example.ids.size - size, endpoint=True))
-    return example.ids[start : start + size]
-
-
-def _filled(run: list[tuple[Ids, int]], batch_tokens: int) -> Iterator[Batch]:
+def _filled(run: Sequence[tuple[Ids, int]], pad: int, batch_tokens: int) -> Iterator[Batch]:
     batch: list[tuple[Ids, int]] = []
     for window in sorted(run, key=lambda window: window[0].size):
-        if batch and (len(batch) + 1) * (window[0].size + 2) > batch_tokens:
-            yield _padded(batch)
+        if batch and (len(batch) + 1) * window[0].size > batch_tokens:
+            yield padded(batch, pad)
             batch = []
         batch.append(window)
     if batch:
-        yield _padded(batch)
+        yield padded(batch, pad)
 
 
-def _padded(windows: list[tuple[Ids, int]]) -> Batch:
-    seq = max(ids.size for ids, _ in windows) + 2
-    input_ids = np.full((len(windows), seq), PAD, dtype=np.int64)
+def padded(windows: Sequence[tuple[Ids, int]], pad: int) -> Batch:
+    """Windows of several lengths as one batch."""
+    seq = max(ids.size for ids, _ in windows)
+    input_ids = np.full((len(windows), seq), pad, dtype=np.int64)
     mask = np.zeros_like(input_ids)
     for row, (ids, _) in enumerate(windows):
-        input_ids[row, : ids.size + 2] = (CLS, *ids, SEP)
-        mask[row, : ids.size + 2] = 1
+        input_ids[row, : ids.size] = ids
+        mask[row, : ids.size] = 1
     return Batch(input_ids, mask, np.asarray([label for _, label in windows], dtype=np.int64))

@@ -157,12 +157,28 @@ def test_a_rule_knows_the_thresholds_it_sets_itself(
 
 
 @pytest.mark.parametrize(
+    ("detect", "rate"),
+    [
+        ({"prompt_injection": {"false_positive_rate": 0.001}}, 0.001),
+        ({"prompt_injection": {}}, None),
+        ({"prompt_injection": None}, None),
+        ({}, None),
+    ],
+)
+def test_a_rule_knows_the_rate_of_false_positives_that_it_asks_for(
+    detect: dict[str, Any], rate: float | None
+) -> None:
+    assert builders.rule(detect=detect).false_positive_rate == rate
+
+
+@pytest.mark.parametrize(
     ("key", "detector"),
     [
         ("hidden_text", Detector.HIDDEN_TEXT),
         ("special_tokens", Detector.SPECIAL_TOKENS),
         ("role_lookalikes", Detector.ROLE_LOOKALIKES),
         ("chat_template", Detector.CHAT_TEMPLATE),
+        ("unreadable", Detector.UNREADABLE),
     ],
 )
 @pytest.mark.parametrize("reaction", list(Reaction))

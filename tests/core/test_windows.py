@@ -79,8 +79,39 @@ def test_a_piece_ends_behind_punctuation_where_there_is_no_white_space() -> None
 
 @given(text=st.text(st.sampled_from("ab "), min_size=80, max_size=800))
 def test_every_run_of_thirty_characters_of_an_endless_word_is_whole_in_a_part(text: str) -> None:
-    parts = break_words(text).split()
+    parts = break_words(text).text.split()
     assert all(len(part) <= 90 for part in parts)
     for word in text.split():
         for start in range(max(1, len(word) - 29)):
             assert any(word[start : start + 30] in part for part in parts)
+
+
+@given(text=st.text(st.sampled_from("ab \u4f60\U0001f600"), max_size=800))
+def test_what_parts_repeat_is_told_from_what_is_there_once(text: str) -> None:
+    parts = break_words(text)
+    assert len(parts.once) == len(parts.text)
+    assert all(one in {" ", other} for one, other in zip(parts.once, parts.text, strict=True))
+    assert "".join(parts.once.split()) == "".join(text.split())
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("thanks\U0001f389\U0001f389all\u2192", "thanks \U0001f389\U0001f389 all \u2192"),
+        ("\u250c\u2500\u2500\u2510 a\u2502", "\u250c\u2500\u2500\u2510 a \u2502"),
+        ("it's c-d, e+f \u0e2a\u0e31", "it's c-d, e+f \u0e2a\u0e31"),
+        ("ignore\u0e2a all\u0e2a\u0e31", "ignore \u0e2a all \u0e2a\u0e31"),
+        (
+            "\u043f\u0440\u0438\u0432\u0435\u0442\U0001f600",
+            "\u043f\u0440\u0438\u0432\u0435\u0442 \U0001f600",
+        ),
+        (
+            "na\u00efve \u017b\u00f3\u0142\u0107 th\u1ebf e\u0301t\u00e9",
+            "na\u00efve \u017b\u00f3\u0142\u0107 th\u1ebf e\u0301t\u00e9",
+        ),
+    ],
+)
+def test_signs_and_foreign_letters_are_parted_from_words_and_nothing_else_is(
+    text: str, parts: str
+) -> None:
+    assert break_words(text).text == parts

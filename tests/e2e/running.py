@@ -15,6 +15,7 @@ import uvloop
 
 from extauthz import policy_file
 from extauthz.core.batcher import Batcher, Job
+from extauthz.core.call import Passage
 from extauthz.core.cancellation import Cancellation
 from extauthz.core.reasons import Failure
 from extauthz.demo.client import Answer, Request, logged, send
@@ -111,7 +112,7 @@ class Switch:
         return self.usual.directory
 
     async def score(
-        self, texts: Sequence[str], max_tokens: int, deadline: float, cancellation: Cancellation
+        self, texts: Sequence[Passage], max_tokens: int, deadline: float, cancellation: Cancellation
     ) -> Scores | Failure:
         return await self.now.score(texts, max_tokens, deadline, cancellation)
 

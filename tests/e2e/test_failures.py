@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from extauthz.core.call import Passage
 from extauthz.core.cancellation import Cancellation
 from extauthz.core.reasons import Failure
 from extauthz.demo.upstream import Upstream
@@ -46,6 +47,13 @@ class FailingModel:
         raise RuntimeError
 
 
+class NumberlessModel:
+    """A model that gives no number for anything."""
+
+    def run(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
+        return np.full((len(ids), 2), np.nan, np.float32)
+
+
 class Crashing:
     """A bug of ours, in place of the scorer."""
 
@@ -53,7 +61,7 @@ class Crashing:
         self.directory = directory
 
     async def score(
-        self, texts: Sequence[str], max_tokens: int, deadline: float, cancellation: Cancellation
+        self, texts: Sequence[Passage], max_tokens: int, deadline: float, cancellation: Cancellation
     ) -> Scores | Failure:
         raise ZeroDivisionError
 
@@ -73,6 +81,11 @@ def _overloaded(model: ModelDirectory) -> Iterator[ScoresTexts]:
 @contextmanager
 def _failing(model: ModelDirectory) -> Iterator[ScoresTexts]:
     yield scorer(model, FailingModel())
+
+
+@contextmanager
+def _numberless(model: ModelDirectory) -> Iterator[ScoresTexts]:
+    yield scorer(model, NumberlessModel())
 
 
 def _fail_open(config: dict[str, Any]) -> None:
@@ -101,8 +114,13 @@ def mesh(
 
 failures = pytest.mark.parametrize(
     ("fault", "reason"),
-    [(_slow, "deadline_exceeded"), (_overloaded, "overloaded"), (_failing, "model_fault")],
-    ids=["slow", "overloaded", "model fault"],
+    [
+        (_slow, "deadline_exceeded"),
+        (_overloaded, "overloaded"),
+        (_failing, "model_fault"),
+        (_numberless, "model_fault"),
+    ],
+    ids=["slow", "overloaded", "model fault", "no number"],
 )
 Fault = Callable[[ModelDirectory], Any]
 

@@ -2,30 +2,37 @@
 
 import hashlib
 import json
+import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from extauthz.core.call import Provenance
+from extauthz.core.call import Passage, Provenance
+from extauthz.model import calibration
 from extauthz.model.directory import ModelError, load
+from extauthz.model.scorer import open_scorer
 from extauthz.model.session import Session
+from extauthz.model.tokenizer import tokenizer_of
 from tests import canary_model
+from tests.canary_model import MARKERS
+from tests.model.calibrations import calibrated
 
 
-def described(path: Path, **changes: Any) -> Path:
+def described(path: Path, *, marked: bool = False, **changes: Any) -> Path:
     """A canary directory with a `guard.json` that is right but for the named members."""
-    canary_model.build(path)
+    canary_model.build(path, markers=marked)
     files = ("model.onnx", "tokenizer.json", "config.json")
     guard = {
-        "format": 1,
+        "format": 2,
         "name": "canary",
         "version": "3",
         "window": 24,
         "overlap": 6,
         "malicious_labels": ["INJECTION"],
-        "thresholds": {"user": 0.7},
+        "markers": dict(MARKERS) if marked else {},
         "batch_invariant": True,
         "training_data": "none",
         "sha256": {name: sha256(path / name) for name in files},
@@ -38,9 +45,9 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def refused(path: Path, *expected: str) -> None:
+def refused(path: Path, *expected: str, calibrated: Path | None = None) -> None:
     with pytest.raises(ModelError) as caught:
-        load(path)
+        load(path, calibrated)
     for text in expected:
         assert text in str(caught.value)
 
@@ -55,7 +62,9 @@ def test_a_hugging_face_folder_is_served_as_it_is(tmp_path: Path, nested: bool) 
     assert model.labels == ("BENIGN", "INJECTION")
     assert model.malicious == (False, True)
     assert (model.window, model.overlap, model.pad_id) == (32, 8, 0)
-    assert model.thresholds == dict.fromkeys(Provenance, 0.5)
+    assert model.thresholds() == dict.fromkeys(Provenance, 0.5)
+    assert model.calibration is None
+    assert model.markers == {}
     assert not model.batch_invariant
     assert model.onnx.parent.name == ("onnx" if nested else "guard")
 
@@ -185,21 +194,21 @@ def test_guard_json_says_what_a_directory_is(tmp_path: Path) -> None:
     assert (model.name, model.version) == ("canary", "3")
     assert (model.window, model.overlap) == (24, 6)
     assert model.batch_invariant
-    assert model.thresholds[Provenance.USER] == 0.7
-    assert model.thresholds[Provenance.TOOL_RESULT] == 0.5
+    assert model.markers == {}
 
 
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"format": 2}, "format 2"),
+        ({"format": 1}, "format 1 is not known here, expected 2"),
         ({"window": 600}, "window - 2 <= 512"),
         ({"window": 2, "overlap": 0}, "overlap < window - 2"),
         ({"window": 16, "overlap": 14}, "overlap < window - 2"),
         ({"overlap": -1}, "0 <= overlap"),
-        ({"thresholds": {"user": 0.0}}, "thresholds in (0, 1]"),
-        ({"thresholds": {"user": 1.1}}, "thresholds in (0, 1]"),
-        ({"thresholds": {"nobody": 0.5}}, "nobody"),
+        ({"markers": {"user": "[USER]"}}, "there is none for assistant, document, "),
+        ({"markers": {"nobody": "[NOBODY]"}}, "nobody"),
+        ({"markers": {"user": 3}}, "markers"),
+        ({"thresholds": {"user": 0.5}}, "thresholds"),
         ({"malicious_labels": ["EVIL"]}, "EVIL"),
         ({"stride": 3}, "stride"),
         ({"window": "24"}, "window"),
@@ -225,6 +234,90 @@ def test_weights_beside_the_graph_must_be_in_guard_json_too(tmp_path: Path, name
     refused(tmp_path, name, "SHA-256")
 
 
+# Where a text is from
+
+
+def test_guard_json_names_the_markers_that_the_tokenizer_puts_before_a_text(tmp_path: Path) -> None:
+    model = load(described(tmp_path, marked=True))
+    tokenizer = tokenizer_of(model)
+    cuts = [tokenizer.windows(Passage(one, "hi"), 10**6) for one in Provenance]
+    assert model.markers == MARKERS
+    assert len({tuple(cut.windows[0].tolist()) for cut in cuts if cut}) == len(Provenance)
+
+
+def test_a_marker_that_the_vocabulary_lacks_is_refused(tmp_path: Path) -> None:
+    model = load(described(tmp_path))
+    with pytest.raises(ModelError, match=r"has no token '\[SYSTEM\]', which guard\.json names"):
+        tokenizer_of(replace(model, markers=MARKERS))
+
+
+def test_a_marker_that_the_graph_does_not_know_is_refused_at_warm_up(tmp_path: Path) -> None:
+    described(tmp_path, marked=True)
+    canary_model.build(tmp_path / "smaller")
+    shutil.copy(tmp_path / "smaller/model.onnx", tmp_path / "model.onnx")
+    guard = json.loads((tmp_path / "guard.json").read_text())
+    guard["sha256"]["model.onnx"] = sha256(tmp_path / "model.onnx")
+    (tmp_path / "guard.json").write_text(json.dumps(guard))
+    model = load(tmp_path)
+    with pytest.raises(ModelError, match="a harmless text made it fail"):
+        open_scorer(model, Session(model, "cpu", threads=1))
+
+
+# What a score means
+
+
+def test_a_calibration_beside_the_model_says_what_its_scores_mean(tmp_path: Path) -> None:
+    calibration.write(described(tmp_path) / "calibration.json", calibrated())
+    model = load(tmp_path)
+    assert model.thresholds() == calibrated().at(0.005)
+    assert model.thresholds(0.001) == calibrated().at(0.001)
+    assert model.thresholds(0.001) != model.thresholds()
+
+
+def test_a_drop_in_folder_may_have_a_calibration_too(tmp_path: Path) -> None:
+    calibration.write(canary_model.build(tmp_path) / "calibration.json", calibrated())
+    assert load(tmp_path).thresholds() == calibrated().at(0.005)
+
+
+def test_a_calibration_may_be_another_one_than_the_models(tmp_path: Path) -> None:
+    calibration.write(described(tmp_path) / "calibration.json", calibrated())
+    own = calibrated(user=(0.1, 0.2, 0.3))
+    calibration.write(tmp_path / "own.json", own)
+    model = load(tmp_path, tmp_path / "own.json")
+    assert model.thresholds() == own.at(0.005)
+    assert model.digest != load(tmp_path).digest
+
+
+def test_a_rate_means_nothing_where_nobody_measured(tmp_path: Path) -> None:
+    model = load(described(tmp_path))
+    assert model.thresholds() == dict.fromkeys(Provenance, 0.5)
+    with pytest.raises(ModelError, match=r"has no calibration\.json.*`extauthz calibrate`"):
+        model.thresholds(0.01)
+
+
+def test_a_rate_that_is_finer_than_the_calibration_is_refused(tmp_path: Path) -> None:
+    calibration.write(described(tmp_path) / "calibration.json", calibrated())
+    finer = (
+        f"{tmp_path}: false_positive_rate 0.0001 is finer than the calibration, which ends at 0.001"
+    )
+    with pytest.raises(ModelError, match=f"^{re.escape(finer)}$"):
+        load(tmp_path).thresholds(0.0001)
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"\xff", b"[" * 100_000])
+def test_a_calibration_that_cannot_be_read_is_named(tmp_path: Path, content: bytes) -> None:
+    described(tmp_path)
+    for name in ("calibration.json", "own.json"):
+        (tmp_path / name).write_bytes(content)
+    refused(tmp_path, str(tmp_path / "calibration.json"))
+    refused(tmp_path, str(tmp_path / "own.json"), calibrated=tmp_path / "own.json")
+
+
+def test_a_calibration_that_is_asked_for_must_be_there(tmp_path: Path) -> None:
+    missing = described(tmp_path) / "own.json"
+    refused(tmp_path, f"{missing}: No such file", calibrated=missing)
+
+
 # The digest
 
 
@@ -238,7 +331,7 @@ def test_the_digest_changes_with_every_file(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"window": 20}, {"thresholds": {"user": 0.6}}, {"batch_invariant": False}]
+    "changes", [{"window": 20}, {"markers": dict(MARKERS)}, {"batch_invariant": False}]
 )
 def test_the_digest_changes_with_what_guard_json_says(
     tmp_path: Path, changes: dict[str, Any]
@@ -246,6 +339,15 @@ def test_the_digest_changes_with_what_guard_json_says(
     same, other = described(tmp_path / "a"), described(tmp_path / "b", **changes)
     assert load(same).digest == load(described(tmp_path / "c")).digest
     assert load(same).digest != load(other).digest
+
+
+def test_the_digest_changes_with_what_scores_mean(tmp_path: Path) -> None:
+    described(tmp_path)
+    digests = {load(tmp_path).digest}
+    for user in ((0.1, 0.2, 0.3), (0.1, 0.2, 0.4)):
+        calibration.write(tmp_path / "calibration.json", calibrated(user=user))
+        digests |= {load(tmp_path).digest, load(tmp_path).digest}
+    assert len(digests) == 3
 
 
 @pytest.mark.parametrize("labels", [("INJECTION",), ("SAFE", "INJECTION"), ("A", "B", "C")])

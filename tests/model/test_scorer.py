@@ -4,21 +4,26 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tokenizers import Tokenizer
 
 from extauthz.core.batcher import Batcher
+from extauthz.core.call import Passage, Provenance
 from extauthz.core.cancellation import Cancellation
 from extauthz.core.reasons import Failure
 from extauthz.model.directory import ModelDirectory, load
 from extauthz.model.scorer import Scorer, Scores, open_scorer
 from extauthz.model.session import Session
 from tests import canary_model
-from tests.canary_model import CANARY
+from tests.canary_model import CANARY, MARKERS
 
 PLENTY = 10**6
+#: The id of "~" in the canary's vocabulary.
+TILDE = 5 + ord("~") - ord("!")
 BENIGN, ATTACK = pytest.approx(0.0001, abs=1e-4), pytest.approx(0.9999, abs=1e-4)
 
 
@@ -31,19 +36,24 @@ class Gate(Session):
         self.open.set()
         self.entered = threading.Event()
         self.shapes: list[tuple[int, ...]] = []
+        self.rows: list[list[int]] = []
         self.threads: set[str] = set()
         self.fails: Callable[[NDArray[np.int64]], bool] = lambda _: False
+        self.spoils: Callable[[NDArray[np.int64], NDArray[np.float32]], None] = lambda _, __: None
 
     def run(
         self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]
     ) -> NDArray[np.float32]:
         self.shapes.append(input_ids.shape)
+        self.rows += input_ids.tolist()
         self.threads.add(threading.current_thread().name)
         self.entered.set()
         assert self.open.wait(30)
         if self.fails(input_ids):
             raise RuntimeError("poison")
-        return super().run(input_ids, attention_mask)
+        logits = super().run(input_ids, attention_mask)
+        self.spoils(input_ids, logits)
+        return logits
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +82,8 @@ async def score(
     cancellation: Cancellation | None = None,
 ) -> Scores | Failure:
     deadline = asyncio.get_running_loop().time() + allowed_s
-    return await scorer.score(texts, max_tokens, deadline, cancellation or Cancellation())
+    passages = [Passage(Provenance.USER, text) for text in texts]
+    return await scorer.score(passages, max_tokens, deadline, cancellation or Cancellation())
 
 
 async def held_up(scorer: Scorer, gate: Gate) -> asyncio.Task[Scores | Failure]:
@@ -265,8 +276,7 @@ async def test_a_cancelled_check_stops_being_tokenized(scorer: Scorer, gate: Gat
 async def test_a_poison_row_fails_alone(
     scorer: Scorer, gate: Gate, caplog: pytest.LogCaptureFixture
 ) -> None:
-    poison_id = 5 + ord("~") - ord("!")
-    gate.fails = lambda input_ids: bool((input_ids == poison_id).any())
+    gate.fails = lambda input_ids: bool((input_ids == TILDE).any())
     first = await held_up(scorer, gate)
     texts = ["hi", "~", CANARY]
     tasks = [await queued(scorer, text) for text in texts]
@@ -278,6 +288,83 @@ async def test_a_poison_row_fails_alone(
     assert [shape[0] for shape in gate.shapes] == [1, 3, 1, 1, 1]
     assert "RuntimeError" in caplog.text
     assert "poison" not in caplog.text
+
+
+@pytest.mark.parametrize("row", [(0.0, np.nan), (np.inf, 0.0), (0.0, -np.inf), (np.inf, np.inf)])
+async def test_a_row_without_numbers_fails_its_own_check_and_its_mates_keep_their_scores(
+    scorer: Scorer, gate: Gate, row: tuple[float, float]
+) -> None:
+    def spoil(input_ids: NDArray[np.int64], logits: NDArray[np.float32]) -> None:
+        logits[(input_ids == TILDE).any(axis=1)] = row
+
+    gate.spoils = spoil
+    first = await held_up(scorer, gate)
+    tasks = [await queued(scorer, *texts) for texts in (["hi"], ["a", "~", "b"], [CANARY])]
+    gate.open.set()
+    harmless, faulty, attack = [await task for task in tasks]
+    await first
+    assert faulty is Failure.MODEL_FAULT
+    assert [scores_of(harmless), scores_of(attack)] == [[BENIGN], [ATTACK]]
+    assert [shape[0] for shape in gate.shapes] == [1, 5], "and nothing is run twice"
+    assert await score(scorer, "~") is Failure.MODEL_FAULT
+    assert scores_of(await score(scorer, "and on", CANARY)) == [BENIGN, ATTACK]
+
+
+async def test_a_token_that_the_graph_does_not_know_fails_its_own_check_only(
+    tmp_path: Path,
+) -> None:
+    """A tokenizer with more tokens than the graph has rows: ONNX Runtime refuses the whole batch."""
+    foreign = tmp_path / "foreign"
+    canary_model.build(foreign, markers=True)
+    canary_model.build(tmp_path)
+    gate = Gate(load(tmp_path))
+    described = replace(gate.directory, tokenizer=foreign / "tokenizer.json", markers=MARKERS)
+    lacking = {**MARKERS, Provenance.USER: "[CLS]", Provenance.DOCUMENT: "[SEP]"}
+    scorer = Scorer(replace(described, markers=lacking), gate, Batcher(1_024, 4_096, 1e-6))
+    try:
+        first = await held_up(scorer, gate)
+        places = [Provenance.USER, Provenance.SYSTEM, Provenance.DOCUMENT]
+        passages = [Passage(place, CANARY) for place in places]
+        deadline = asyncio.get_running_loop().time() + 30
+        tasks = [
+            asyncio.create_task(scorer.score([one], PLENTY, deadline, Cancellation()))
+            for one in passages
+        ]
+        await asyncio.sleep(0)
+        gate.open.set()
+        user, system, document = [await task for task in tasks]
+        await first
+    finally:
+        gate.open.set()
+        scorer.close()
+    assert system is Failure.MODEL_FAULT
+    assert [scores_of(user), scores_of(document)] == [[ATTACK], [ATTACK]]
+    assert [shape[0] for shape in gate.shapes] == [1, 3, 1, 1, 1]
+
+
+async def test_the_model_is_told_where_each_text_is_from(tmp_path: Path) -> None:
+    canary_model.build(tmp_path, markers=True)
+    directory = replace(load(tmp_path), markers=MARKERS)
+    gate = Gate(directory)
+    scorer = Scorer(directory, gate, Batcher(1_024, 4_096, 1e-6))
+    passages = [Passage(one, "a") for one in Provenance]
+    deadline = asyncio.get_running_loop().time() + 30
+    try:
+        scores = await scorer.score(passages, PLENTY, deadline, Cancellation())
+    finally:
+        scorer.close()
+    vocabulary = Tokenizer.from_file(str(directory.tokenizer)).get_vocab()
+    assert [row[1] for row in gate.rows] == [vocabulary[MARKERS[one]] for one in Provenance]
+    assert scores_of(scores) == [BENIGN] * len(Provenance)
+
+
+@pytest.mark.parametrize("repeat", [1, 700], ids=["on the loop", "on a thread"])
+async def test_letters_that_the_model_cannot_read_are_counted_for_each_text(
+    scorer: Scorer, repeat: int
+) -> None:
+    scores = await score(scorer, "a " * repeat, "\u4f60 b " * repeat, "\u4f60\u597d")
+    assert not isinstance(scores, Failure)
+    assert [text.unread for text in scores] == [0, repeat, 2]
 
 
 async def test_a_model_that_always_raises_fails_every_check_and_no_later_one(
@@ -329,6 +416,14 @@ async def test_warm_up_measures_what_a_call_and_a_token_cost(directory: ModelDir
     assert gate.shapes == [(1, 16), (1, 16), (32, 32), (1, 16), (32, 32)]
     assert scorer._batcher.seconds_per_token > 0
     assert scorer._batcher.seconds_per_call >= 0
+
+
+async def test_warm_up_tries_every_place_that_a_text_can_be_from(tmp_path: Path) -> None:
+    canary_model.build(tmp_path, markers=True)
+    directory = replace(load(tmp_path), markers=MARKERS, batch_invariant=True)
+    gate = Gate(directory)
+    open_scorer(directory, gate).close()
+    assert len({row[1] for row in gate.rows}) == len(Provenance)
 
 
 async def test_closing_stops_both_threads(directory: ModelDirectory, gate: Gate) -> None:

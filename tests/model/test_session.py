@@ -9,6 +9,7 @@ import onnxruntime
 import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto
+from tokenizers import Tokenizer
 
 from extauthz.model import session as module
 from extauthz.model.directory import ModelError, load
@@ -69,28 +70,40 @@ def test_inputs_that_we_cannot_feed_are_refused(tmp_path: Path, names: dict[str,
 def test_a_file_that_is_no_graph_is_refused(tmp_path: Path) -> None:
     canary_model.build(tmp_path)
     (tmp_path / "model.onnx").write_bytes(b"not a graph")
-    with pytest.raises(ModelError, match=r"model\.onnx: ONNX Runtime refuses it"):
+    reason = r"model\.onnx: ONNX Runtime refuses it: .*Protobuf parsing failed"
+    with pytest.raises(ModelError, match=reason):
         open_session(tmp_path)
 
 
-def test_an_output_that_does_not_match_the_labels_is_refused_at_warm_up(tmp_path: Path) -> None:
+def test_an_output_that_does_not_match_the_labels_is_refused(tmp_path: Path) -> None:
     labels = {"id2label": {"0": "SAFE", "1": "INJECTION", "2": "JAILBREAK"}}
-    session = open_session(canary_model.build(tmp_path, config={**labels}))
-    with pytest.raises(ModelError, match=r"shape \(1, 2\), expected \(1, 3\)"):
-        session.run(*ids([2, 3]))
-    with pytest.raises(ModelError, match="made it fail"):
-        open_scorer(session.directory, session)
+    canary_model.build(tmp_path, config={**labels})
+    with pytest.raises(
+        ModelError, match=r"model\.onnx: logits of shape \(1, 2\), expected \(1, 3\)"
+    ):
+        open_session(tmp_path)
 
 
-def test_a_graph_that_wants_other_numbers_is_refused_at_warm_up(tmp_path: Path) -> None:
+def test_a_token_that_the_embedding_has_no_row_for_is_refused(tmp_path: Path) -> None:
+    canary_model.build(tmp_path)
+    tokenizer = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    tokenizer.add_tokens(["qqq"])
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    reason = (
+        r"model\.onnx: it cannot read id 193, the largest of tokenizer\.json: .*out of data bounds"
+    )
+    with pytest.raises(ModelError, match=reason):
+        open_session(tmp_path)
+
+
+def test_a_graph_that_wants_other_numbers_is_refused(tmp_path: Path) -> None:
     file = canary_model.build(tmp_path) / "model.onnx"
     graph = onnx.load(file)
     for item in graph.graph.input:
         item.type.tensor_type.elem_type = TensorProto.INT32
     onnx.save(graph, file)
-    session = open_session(tmp_path)
-    with pytest.raises(ModelError, match="made it fail: InvalidArgument"):
-        open_scorer(session.directory, session)
+    with pytest.raises(ModelError, match=r"expected: \(tensor\(int32\)\)"):
+        open_session(tmp_path)
 
 
 @pytest.mark.parametrize("weight", [np.nan, np.inf])

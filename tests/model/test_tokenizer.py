@@ -6,14 +6,16 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, processors
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-import extauthz
+from extauthz.core.call import Passage, Provenance
 from extauthz.core.cancellation import Cancellation
 from extauthz.core.windows import PIECE_CHARS, spans
-from extauthz.model.directory import ModelError
-from extauthz.model.tokenizer import WindowTokenizer
+from extauthz.model.directory import ModelDirectory, ModelError, load
+from extauthz.model.tokenizer import Cut, WindowTokenizer, tokenizer_of
+from extauthz.settings import DEFAULT_MODEL
 from tests import canary_model
+from tests.canary_model import MARKERS
 
 WINDOW, OVERLAP = 32, 8
 PAD, CLS, SEP, WORD = 0, 2, 3, 4
@@ -30,10 +32,20 @@ def tokenizer(path: Path) -> WindowTokenizer:
     return WindowTokenizer(path, WINDOW, OVERLAP)
 
 
-def windows_of(tokenizer: WindowTokenizer, text: str) -> list[list[int]]:
-    cut = tokenizer.windows(text, PLENTY)
+def said(text: str) -> Passage:
+    return Passage(Provenance.USER, text)
+
+
+def cut_of(tokenizer: WindowTokenizer, text: str, provenance: Provenance = Provenance.USER) -> Cut:
+    cut = tokenizer.windows(Passage(provenance, text), PLENTY)
     assert cut is not None
-    windows, tokens = cut
+    return cut
+
+
+def windows_of(
+    tokenizer: WindowTokenizer, text: str, provenance: Provenance = Provenance.USER
+) -> list[list[int]]:
+    windows, tokens, _ = cut_of(tokenizer, text, provenance)
     assert all(window.dtype == "int32" for window in windows)
     assert tokens == sum(map(len, windows))
     return [window.tolist() for window in windows]
@@ -53,15 +65,198 @@ def test_special_tokens_in_a_text_are_text(tokenizer: WindowTokenizer, special: 
     assert WORD in ids
 
 
-@pytest.mark.parametrize("special", ["[CLS]", "[SEP]", "[PAD]", "[MASK]", "[UNK]"])
-@pytest.mark.parametrize("written", ["{}", "x{}y", " {} ", "{}{}", "\u200b{}", "[\u00ad{}"])
-def test_the_shipped_model_reads_its_own_special_tokens_as_text(special: str, written: str) -> None:
-    shipped = Path(extauthz.__file__).parent / "models" / "minilm-guard" / "tokenizer.json"
-    own = {token["id"] for token in json.loads(shipped.read_text())["added_tokens"]}
-    for spelling in (special, special.lower()):
-        ids = windows_of(WindowTokenizer(shipped, 256, 64), written.format(spelling, spelling))
-        assert len(own) == 5
-        assert not own & {one for window in ids for one in window[1:-1]}
+WRITTEN = pytest.mark.parametrize(
+    "written", ["{}", "x{}y", " {} ", "{}{}", "\u200b{}", "[\u00ad{}", "[CLS] {} hello [SEP]"]
+)
+
+
+@pytest.fixture(scope="module")
+def shipped() -> ModelDirectory:
+    return load(DEFAULT_MODEL)
+
+
+@WRITTEN
+def test_the_shipped_model_reads_its_own_special_tokens_as_text(
+    shipped: ModelDirectory, written: str
+) -> None:
+    tokenizer = tokenizer_of(shipped)
+    own = {
+        token["content"]: token["id"]
+        for token in json.loads(shipped.tokenizer.read_text())["added_tokens"]
+        if token["special"]
+    }
+    assert {"[CLS]", "[SEP]", "[PAD]", "[UNK]", *shipped.markers.values()} <= own.keys()
+    before = 1 + bool(shipped.markers)
+    for name in own:
+        for spelling in (name, name.lower(), name.strip("[]")):
+            windows = windows_of(tokenizer, written.format(spelling, spelling))
+            assert not {*own.values()} & {one for ids in windows for one in ids[before:-1]}
+
+
+# Where a text is from
+
+
+@pytest.fixture(scope="module")
+def marked_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return canary_model.build(tmp_path_factory.mktemp("marked"), markers=True) / "tokenizer.json"
+
+
+@pytest.fixture(scope="module")
+def marked(marked_path: Path) -> WindowTokenizer:
+    return WindowTokenizer(marked_path, WINDOW, OVERLAP, MARKERS)
+
+
+def marker_ids(path: Path) -> dict[Provenance, int]:
+    vocabulary = Tokenizer.from_file(str(path)).get_vocab()
+    return {provenance: vocabulary[marker] for provenance, marker in MARKERS.items()}
+
+
+def test_each_window_says_where_its_text_is_from(
+    marked: WindowTokenizer, marked_path: Path
+) -> None:
+    ids = marker_ids(marked_path)
+    assert len({*ids.values()}) == len(Provenance)
+    for provenance in Provenance:
+        assert windows_of(marked, "xyzzy", provenance) == [[CLS, ids[provenance], WORD, SEP]]
+        assert windows_of(marked, "", provenance) == [[CLS, ids[provenance], SEP]]
+        several = windows_of(marked, "a " * 100, provenance)
+        assert len(several) > 3
+        assert {tuple(window[:2]) for window in several} == {(CLS, ids[provenance])}
+        assert {len(window) for window in several} == {WINDOW}
+
+
+def test_a_model_without_markers_is_not_told_where_a_text_is_from(
+    tokenizer: WindowTokenizer,
+) -> None:
+    for provenance in Provenance:
+        assert windows_of(tokenizer, "xyzzy", provenance) == [[CLS, WORD, SEP]]
+
+
+@WRITTEN
+def test_a_marker_that_a_client_writes_is_text(
+    marked: WindowTokenizer, marked_path: Path, written: str
+) -> None:
+    ids = {*marker_ids(marked_path).values()}
+    for marker in MARKERS.values():
+        for spelling in (marker, marker.lower()):
+            text = written.format(spelling, spelling)
+            for window in windows_of(marked, text, Provenance.USER):
+                assert not ids & {*window[2:]}
+
+
+@given(text=st.lists(st.sampled_from([*MARKERS.values(), "[CLS]", "[SEP]", "a ", " ", "["])))
+def test_no_mixture_of_markers_becomes_one(
+    marked: WindowTokenizer, marked_path: Path, text: list[str]
+) -> None:
+    ids = {*marker_ids(marked_path).values(), CLS}
+    for window in windows_of(marked, "".join(text), Provenance.DOCUMENT):
+        assert not ids & {*window[2:-1]}
+
+
+def test_a_marker_that_the_vocabulary_lacks_is_refused(path: Path) -> None:
+    with pytest.raises(ModelError, match=r"tokenizer\.json: has no token '\[SYSTEM\]'"):
+        WindowTokenizer(path, WINDOW, OVERLAP, MARKERS)
+
+
+@pytest.mark.parametrize("word", ["xyzzy", "a", "##a"])
+def test_a_marker_that_a_client_could_write_is_refused(marked_path: Path, word: str) -> None:
+    markers = {**MARKERS, Provenance.USER: word}
+    with pytest.raises(ModelError, match=f"a text can hold the marker '{word}'"):
+        WindowTokenizer(marked_path, WINDOW, OVERLAP, markers)
+
+
+def test_a_marker_that_is_no_special_token_is_refused(path: Path, tmp_path: Path) -> None:
+    loose = Tokenizer.from_file(str(path))
+    loose.add_tokens(list(MARKERS.values()))
+    loose.save(str(tmp_path / "tokenizer.json"))
+    with pytest.raises(ModelError, match=r"a text can hold the marker '\[SYSTEM\]'"):
+        WindowTokenizer(tmp_path / "tokenizer.json", WINDOW, OVERLAP, MARKERS)
+
+
+def test_a_marker_takes_a_place_in_the_window(marked_path: Path) -> None:
+    WindowTokenizer(marked_path, 12, 8, MARKERS)
+    with pytest.raises(ModelError, match="3 special tokens around a text, expected 1 to 2"):
+        WindowTokenizer(marked_path, 11, 8, MARKERS)
+
+
+# What cannot be read
+
+
+@pytest.mark.parametrize(
+    ("text", "unread"),
+    [
+        ("hello", 0),
+        ("", 0),
+        ("\u0e2a\u0e27\u0e31\u0e2a\u0e14\u0e35", 4),  # Thai; two of the six signs are vowel marks
+        ("say \u4f60\u597d to me", 2),
+        ("\u4f60\u597d" * 300, 600),
+        ("\U0001f389 \u2192 12 \u0663", 0),  # an emoji, an arrow, digits: no letters
+        ("thanks\U0001f389\U0001f389 all\U0001f600", 0),
+        ("word\u4f60", 1),
+        ("word\u0e2a", 1),
+        ("a" * 120, 0),
+        ("\u0e2a" * 120, 120),  # in overlapping parts
+    ],
+)
+def test_letters_that_the_vocabulary_lacks_are_counted(
+    tokenizer: WindowTokenizer, text: str, unread: int
+) -> None:
+    assert cut_of(tokenizer, text).unread == unread
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\uff46\uff55\uff4c\uff4c\uff57\uff49\uff44\uff54\uff48",  # full width
+        "\U0001d41b\U0001d428\U0001d425\U0001d41d letters",  # mathematical bold
+        "\u0455\u0430f\u0435 \u0430nd \u0455ound",  # Cyrillic between Latin letters
+        "\u1d04\u1d00\u1d18\u1d1b\u1d00\u026a\u0274",  # small capitals
+        "".join(f"{letter}\u3164" for letter in "filled"),  # with a letter that nobody sees
+    ],
+)
+def test_letters_in_disguise_are_not_unread(tokenizer: WindowTokenizer, text: str) -> None:
+    """The normalised view shows them; beside them what is really unknown is counted all the same."""
+    assert not text.isascii()
+    assert cut_of(tokenizer, text).unread == 0
+    assert cut_of(tokenizer, f"{text} \u4f60\u597d {text}").unread == 2
+
+
+def test_letters_are_counted_over_all_of_a_long_text(tokenizer: WindowTokenizer) -> None:
+    text = ("a " * PIECE_CHARS + "\u4f60 ") * 3
+    assert cut_of(tokenizer, text).unread == 3
+
+
+@pytest.mark.parametrize("glued", ["\U0001f600", "\u2500\u2510", "\u0e2a", "\u4f60", "\u05d0"])
+@pytest.mark.parametrize("written", ["{1}{0}", "{0}{1}", "a{0}{1}{0} b"])
+def test_a_word_with_something_unknown_glued_to_it_is_read(
+    tokenizer: WindowTokenizer, glued: str, written: str
+) -> None:
+    (window,) = windows_of(tokenizer, written.format(glued, "xyzzy"))
+    assert WORD in window
+
+
+def test_a_vocabulary_of_pieces_names_its_unknown_token_in_one_of_two_ways(tmp_path: Path) -> None:
+    for name in ("<unk>", "[UNK]"):
+        pieces = Tokenizer(models.Unigram([("<s>", 0.0), (name, 0.0), ("a", -1.0)], unk_id=1))
+        pieces.post_processor = processors.TemplateProcessing(
+            single="<s> $A", special_tokens=[("<s>", 0)]
+        )
+        pieces.save(str(tmp_path / "tokenizer.json"))
+        tokenizer = WindowTokenizer(tmp_path / "tokenizer.json", WINDOW, OVERLAP)
+        assert cut_of(tokenizer, "a\u4f60\u597da").unread == 2
+
+
+def test_a_vocabulary_of_bytes_has_no_unknown_letters(tmp_path: Path) -> None:
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {sign: number for number, sign in enumerate(["<s>", *alphabet])}
+    of_bytes = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    of_bytes.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    of_bytes.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", 0)]
+    )
+    of_bytes.save(str(tmp_path / "tokenizer.json"))
+    tokenizer = WindowTokenizer(tmp_path / "tokenizer.json", WINDOW, OVERLAP)
+    assert cut_of(tokenizer, "\u4f60\u597d").unread == 0
 
 
 @given(text=st.text(st.sampled_from("ab .\n"), max_size=400))
@@ -112,7 +307,7 @@ def test_a_text_with_too_many_tokens_is_not_read_to_its_end(
     counting: tuple[WindowTokenizer, Counting],
 ) -> None:
     tokenizer, counter = counting
-    assert tokenizer.windows("a " * 50 * PIECE_CHARS, max_tokens=5_000) is None
+    assert tokenizer.windows(said("a " * 50 * PIECE_CHARS), max_tokens=5_000) is None
     assert counter.pieces == 2
 
 
@@ -122,13 +317,13 @@ def test_a_text_that_nobody_wants_any_more_is_not_read(
     tokenizer, counter = counting
     cancellation = Cancellation()
     cancellation.cancel()
-    assert tokenizer.windows(" " * 50 * PIECE_CHARS, PLENTY, cancellation) is None
+    assert tokenizer.windows(said(" " * 50 * PIECE_CHARS), PLENTY, cancellation) is None
     assert counter.pieces == 0
 
 
 def test_the_token_limit_is_met_exactly(tokenizer: WindowTokenizer) -> None:
-    assert tokenizer.windows("a b c", max_tokens=5) is not None
-    assert tokenizer.windows("a b c", max_tokens=4) is None
+    assert tokenizer.windows(said("a b c"), max_tokens=5) is not None
+    assert tokenizer.windows(said("a b c"), max_tokens=4) is None
 
 
 def test_truncation_and_padding_settings_of_the_file_are_ignored(

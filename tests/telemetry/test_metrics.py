@@ -14,6 +14,7 @@ from extauthz.core.findings import Detector, Finding
 from extauthz.core.opaque import Opaque
 from extauthz.core.policy import Action
 from extauthz.core.reasons import Reason
+from extauthz.telemetry.drift import ENOUGH, Spread
 from extauthz.telemetry.metrics import Metrics
 from tests import builders
 from tests.telemetry.observations import observation
@@ -83,11 +84,40 @@ def test_a_decision_without_scores_is_no_score_of_zero(metrics: Metrics) -> None
     assert metrics.registry.get_sample_value("extauthz_tokens_count") == 0
 
 
+HONEST = Spread((0.1, 0.3, 0.5), (0.5, 0.3, 0.1, 0.1))
+
+
+def test_drift_is_shown_of_the_places_that_were_measured(metrics: Metrics) -> None:
+    def drift(provenance: Provenance) -> float | None:
+        labels: dict[str, str] = {"provenance": provenance}
+        return metrics.registry.get_sample_value("extauthz_score_drift", labels)
+
+    metrics.observe(observation(0.9))
+    assert drift(Provenance.USER) is None
+
+    metrics.compare_scores({Provenance.USER: HONEST, Provenance.DOCUMENT: HONEST})
+    for _ in range(ENOUGH):
+        metrics.observe(observation(0.9))
+    assert drift(Provenance.DOCUMENT) == 0
+    assert drift(Provenance.SYSTEM) is None
+    shifted = drift(Provenance.USER)
+    assert shifted is not None
+    assert shifted > 1
+
+
+def test_a_text_is_compared_once_with_its_worst_view(metrics: Metrics) -> None:
+    metrics.compare_scores({Provenance.USER: HONEST})
+    metrics.observe(observation(0.2, 0.05))
+
+    assert metrics._drifts[Provenance.USER]._counts == [1, 1, 0, 0]
+
+
 @given(WORDS, WORDS, WORDS, WORDS, st.sampled_from(Action), st.lists(st.floats(0, 1), max_size=2))
 def test_no_word_of_a_request_becomes_a_label(
     path: str, host: str, method: str, principal: str, action: Action, scores: list[float]
 ) -> None:
     metrics = Metrics()
+    metrics.compare_scores(dict.fromkeys(Provenance, HONEST))
     rule = builders.rule(name="chat", action=action.value)
     call: dict[str, Any] = {"path": path, "host": host, "method": method, "principal": principal}
     headers = {"x-" + path: host}

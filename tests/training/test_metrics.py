@@ -5,7 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extauthz.training.metrics import auc, rate, recall_at, threshold_at
+from extauthz.training.metrics import (
+    auc,
+    denied,
+    rate,
+    recall_at,
+    reliability,
+    roc,
+    share,
+    threshold_at,
+    wilson,
+)
 
 # Few distinct values, so that ties are the rule.
 SCORES = st.lists(st.integers(0, 12).map(lambda n: n / 12), min_size=1, max_size=40)
@@ -60,7 +70,77 @@ def test_no_benign_texts_are_no_measurement() -> None:
     assert math.isnan(auc(np.array([0.5]), np.array([])))
     assert math.isnan(recall_at(np.array([]), np.array([0.5]), 0.01))
     assert math.isnan(rate(np.array([]), 0.5))
+    assert share(np.array([], np.bool_)) is None
 
 
 def test_a_score_that_is_not_a_number_is_denied() -> None:
     assert rate(np.array([math.nan, 0.1]), 0.5) == 0.5
+    assert denied(np.array([math.nan, 0.1, 0.5]), 0.5).tolist() == [True, False, True]
+
+
+def test_a_score_that_is_not_a_number_ranks_above_all_others() -> None:
+    assert auc(np.array([math.nan]), np.array([0.1, 0.999])) == 1.0
+    assert auc(np.array([0.999]), np.array([0.1, math.nan])) == 0.5
+
+
+def test_what_no_threshold_allows_does_not_make_it_deny_the_rest() -> None:
+    """Sorted as it is, a NaN became the threshold, and every attack counted as found."""
+    benign = np.array([math.nan, 0.2, 0.3, 0.4])
+    assert threshold_at(benign, 0.0) == math.inf
+    assert recall_at(np.array([0.9, 0.95]), benign, 0.1) == 0.0
+    assert recall_at(np.array([0.9, 0.35]), benign, 0.25) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("hits", "of", "low", "high"),
+    [  # Newcombe (1998), Statistics in Medicine 17, table I, method 3
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0000, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ],
+)
+def test_the_interval_of_a_share_is_the_published_one(
+    hits: int, of: int, low: float, high: float
+) -> None:
+    assert wilson(hits, of) == pytest.approx((low, high), abs=5e-5)
+
+
+@given(st.integers(1, 500), st.data())
+def test_an_interval_holds_its_share_and_mirrors_that_of_the_rest(
+    of: int, data: st.DataObject
+) -> None:
+    hits = data.draw(st.integers(0, of))
+    low, high = wilson(hits, of)
+    assert 0 <= low <= hits / of <= high <= 1
+    assert wilson(of - hits, of) == pytest.approx((1 - high, 1 - low))
+
+
+def test_a_share_says_of_how_many_it_is() -> None:
+    found = share(np.array([True, False, False, True]))
+    assert found is not None
+    assert (found.hits, found.of, found.value) == (2, 4, 0.5)
+    assert (found.low, found.high) == wilson(2, 4)
+
+
+def test_a_curve_rises_from_nothing_to_everything_through_every_score() -> None:
+    false_positives, recall = roc(np.array([0.9, 0.6]), np.array([0.6, 0.3, 0.2, 0.1]))
+    assert list(zip(false_positives.tolist(), recall.tolist(), strict=True)) == [
+        (0.0, 0.0),
+        (0.0, 0.5),  # 0.9
+        (0.25, 1.0),  # 0.6
+        (0.5, 1.0),
+        (0.75, 1.0),
+        (1.0, 1.0),
+    ]
+
+
+def test_a_reliable_score_is_an_attack_as_often_as_it_says() -> None:
+    scores = np.array([0.02, 0.04, 0.5, 0.5, 0.55, 1.0, math.nan])
+    attack = np.array([False, False, True, False, True, True, True])
+    low, middle, high = reliability(scores, attack)
+    assert low.score == pytest.approx(0.03)
+    assert low.attacks.value == 0.0
+    assert middle.score == pytest.approx(1.55 / 3)
+    assert (middle.attacks.hits, middle.attacks.of) == (2, 3)
+    assert (high.score, high.attacks.value) == (1.0, 1.0)

@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from extauthz.core.call import Provenance
+from extauthz.core.call import Passage, Provenance
+from extauthz.model.directory import largest_id
 from extauthz.settings import DEFAULT_MODEL
 from extauthz.training.invariance import batch_effect
 from extauthz.training.score import WindowScorer
@@ -26,20 +27,22 @@ LINTER = (
 )
 
 BENIGN = [
-    (Provenance.USER, "What is the capital of France?"),
-    (Provenance.USER, "Summarise this article about gardening"),
-    (Provenance.USER, LINTER),
-    (Provenance.ASSISTANT, "The capital of France is Paris."),
-    (Provenance.SYSTEM, "You are a helpful assistant. Answer politely and briefly."),
-    (Provenance.TOOL_RESULT, json.dumps(MAIL)),
-    (Provenance.DOCUMENT, f"<html><body><h1>Spring</h1><p>{GARDEN}</p></body></html>"),
+    Passage(Provenance.USER, "What is the capital of France?"),
+    Passage(Provenance.USER, "Summarise this article about gardening"),
+    Passage(Provenance.USER, LINTER),
+    Passage(Provenance.ASSISTANT, "The capital of France is Paris."),
+    Passage(Provenance.SYSTEM, "You are a helpful assistant. Answer politely and briefly."),
+    Passage(Provenance.TOOL_RESULT, json.dumps(MAIL)),
+    Passage(Provenance.DOCUMENT, f"<html><body><h1>Spring</h1><p>{GARDEN}</p></body></html>"),
 ]
 ATTACKS = [
-    (Provenance.USER, OVERRIDE),
-    (Provenance.USER, DAN),
-    (Provenance.TOOL_RESULT, json.dumps(MAIL | {"body": f"It is attached. {EXFILTRATION}"})),
-    (Provenance.DOCUMENT, f"<html><body><h1>Spring</h1><p>{GARDEN}</p>{HIDDEN}</body></html>"),
-    (Provenance.DOCUMENT, f"{GARDEN * 60} {OVERRIDE} {GARDEN * 60}"),
+    Passage(Provenance.USER, OVERRIDE),
+    Passage(Provenance.USER, DAN),
+    Passage(Provenance.TOOL_RESULT, json.dumps(MAIL | {"body": f"It is attached. {EXFILTRATION}"})),
+    Passage(
+        Provenance.DOCUMENT, f"<html><body><h1>Spring</h1><p>{GARDEN}</p>{HIDDEN}</body></html>"
+    ),
+    Passage(Provenance.DOCUMENT, f"{GARDEN * 60} {OVERRIDE} {GARDEN * 60}"),
 ]
 
 
@@ -48,30 +51,39 @@ def scorer() -> WindowScorer:
     return WindowScorer(DEFAULT_MODEL)
 
 
-@pytest.mark.parametrize(("provenance", "text"), BENIGN)
-def test_an_honest_text_is_allowed(scorer: WindowScorer, provenance: Provenance, text: str) -> None:
-    assert scorer.texts([text])[0] < scorer.directory.thresholds[provenance]
+@pytest.mark.parametrize("passage", BENIGN)
+def test_an_honest_text_is_allowed(scorer: WindowScorer, passage: Passage) -> None:
+    assert scorer.texts([passage])[0] < scorer.directory.thresholds()[passage.provenance]
 
 
-@pytest.mark.parametrize(("provenance", "text"), ATTACKS)
-def test_an_attack_is_denied(scorer: WindowScorer, provenance: Provenance, text: str) -> None:
-    assert scorer.texts([text])[0] >= scorer.directory.thresholds[provenance]
+@pytest.mark.parametrize("passage", ATTACKS)
+def test_an_attack_is_denied(scorer: WindowScorer, passage: Passage) -> None:
+    assert scorer.texts([passage])[0] >= scorer.directory.thresholds()[passage.provenance]
 
 
 def test_a_score_does_not_depend_on_the_batch(scorer: WindowScorer) -> None:
     """Scaled over a whole batch, 8-bit activations move a score by 0.3 beside a hostile mate."""
-    texts = [text for _, text in (*BENIGN, *ATTACKS)]
-    mixed = [f"{a} {b}" for a, b in zip(texts[:9], texts[3:], strict=True)]
+    texts = [*BENIGN, *ATTACKS]
+    mixed = [
+        Passage(a.provenance, f"{a.text} {b.text}")
+        for a, b in zip(texts[:9], texts[3:], strict=True)
+    ]
     windows = [window for text in (*texts, *mixed) for window in scorer.windows(text)[:2]]
     assert {len(window) for window in windows} >= {scorer.directory.window}
-    thresholds = sorted(set(scorer.directory.thresholds.values()))
-    effect = batch_effect(scorer.batch, windows, scorer.directory.window, thresholds)
+    effect = batch_effect(
+        scorer.batch,
+        windows,
+        longest=scorer.directory.window,
+        vocabulary=largest_id(scorer.directory.tokenizer) + 1,
+        thresholds=sorted(set(scorer.directory.thresholds().values())),
+        steps=10,  # `extauthz train` takes many more
+    )
     assert effect.largest <= 1e-3
     assert effect.flips == 0
 
 
 def test_many_texts_at_once_score_as_one_by_one(scorer: WindowScorer) -> None:
-    texts = [text for _, text in (*BENIGN, *ATTACKS)]
+    texts = [*BENIGN, *ATTACKS]
     single = [scorer.texts([text])[0] for text in texts]
     np.testing.assert_allclose(scorer.texts(texts), single, atol=1e-3)
 
@@ -85,12 +97,13 @@ def test_the_directory_says_what_it_is(scorer: WindowScorer) -> None:
         "window",
         "overlap",
         "malicious_labels",
-        "thresholds",
+        "markers",
         "batch_invariant",
         "training_data",
         "sha256",
     }
-    assert set(guard["thresholds"]) == set(Provenance)
+    assert set(scorer.directory.thresholds()) == set(Provenance)
+    assert scorer.directory.calibration is not None
     assert guard["training_data"] in (DEFAULT_MODEL / "MODEL_CARD.md").read_text(encoding="utf-8")
     assert scorer.directory.labels == ("BENIGN", "INJECTION")
     assert scorer.directory.batch_invariant

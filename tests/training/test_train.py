@@ -14,7 +14,7 @@ def test_without_torch_one_line_names_the_extra(
     parser = argparse.ArgumentParser()
     train.add_arguments(parser)
     out = tmp_path / "model"
-    assert train.run(parser.parse_args(["data.jsonl", "--out", str(out)])) == 2
+    assert train.run(parser.parse_args(["--data", "data.jsonl", "--out", str(out)])) == 2
     assert capsys.readouterr().err == "training needs torch: pip install 'extauthz[train]'\n"
     assert not out.exists()
 
