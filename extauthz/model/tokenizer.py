@@ -1,6 +1,7 @@
 """Text into token ids, and ids into windows the model can read."""
 
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -17,6 +18,8 @@ from extauthz.model.directory import ModelDirectory, ModelError
 
 #: What published vocabularies call the token of all that they do not have.
 _UNKNOWN: Final = ("<unk>", "[UNK]")
+#: How often a text is looked through for names of special tokens: a space in one may leave another.
+_ROUNDS: Final = 3
 _NO_MARKERS: Final[Mapping[Provenance, str]] = MappingProxyType({})
 
 
@@ -66,6 +69,7 @@ class WindowTokenizer:
         tokenizer.encode_special_tokens = True
         # Byte-level vocabularies have every byte, and no token for anything else.
         self._unknown: Final = _unknown(tokenizer)
+        self._special: Final = _special_ids(tokenizer) - {self._unknown}
         self._prefixes: Final = {
             provenance: np.append(before, _marker(tokenizer, path, markers[provenance]))
             if markers
@@ -115,10 +119,26 @@ class WindowTokenizer:
         parts. Letters in disguise are not counted, because the normalised view reads them.
         """
         ids: list[int] = self._tokenizer.encode(piece, add_special_tokens=False).ids
+        if not self._special.isdisjoint(ids):
+            piece, ids = self._spelled(piece)
         if self._unknown not in ids:
             return ids, 0
         ids, unread = self._parted(piece)
         return ids, min(unread, self._parted(normalise(piece))[1]) if unread else 0
+
+    def _spelled(self, piece: str) -> tuple[str, list[int]]:
+        """`piece` with a space in each name of a special token, and its ids.
+
+        Vocabularies of SentencePiece have those names among the words: what a client wrote would be
+        read as the token itself.
+        """
+        encoding = self._tokenizer.encode(piece, add_special_tokens=False)
+        for _ in range(_ROUNDS):
+            spans_of = zip(encoding.ids, encoding.offsets, strict=True)
+            cuts = [0, *(start + 1 for one, (start, _) in spans_of if one in self._special), None]
+            piece = " ".join(piece[start:end] for start, end in pairwise(cuts))
+            encoding = self._tokenizer.encode(piece, add_special_tokens=False)
+        return piece, encoding.ids
 
     def _parted(self, piece: str) -> tuple[list[int], int]:
         """Ids of a piece in parts, and its letters that are unknown all the same."""
@@ -141,6 +161,11 @@ def _unknown(tokenizer: Tokenizer) -> int | None:
     names = (getattr(tokenizer.model, "unk_token", None), *_UNKNOWN)
     ids = (tokenizer.token_to_id(name) for name in names if name)
     return next((one for one in ids if one is not None), None)
+
+
+def _special_ids(tokenizer: Tokenizer) -> frozenset[int]:
+    added = tokenizer.get_added_tokens_decoder().items()
+    return frozenset(one for one, token in added if token.special)
 
 
 def _marker(tokenizer: Tokenizer, path: Path, token: str) -> np.int32:

@@ -169,12 +169,7 @@ def test_a_long_text_is_cut_between_the_models_own_special_tokens(plain: Guard) 
 
 
 @pytest.mark.parametrize("written", ["{}", "x{}y", " {} ", "{}{}", "{} hello"])
-def test_special_tokens_in_a_text_are_text(
-    plain: Guard, written: str, request: pytest.FixtureRequest
-) -> None:
-    if plain.published.family in {"deberta-v2", "xlm-roberta"}:
-        reason = "vocabularies of SentencePiece have the names of special tokens among the words"
-        request.applymarker(pytest.mark.xfail(reason=reason))
+def test_special_tokens_in_a_text_are_text(plain: Guard, written: str) -> None:
     tokenizer = Tokenizer.from_file(str(plain.directory.tokenizer))
     added = tokenizer.get_added_tokens_decoder().items()
     special = {token.content: one for one, token in added if "unk" not in token.content.lower()}
