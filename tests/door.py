@@ -21,6 +21,7 @@ MODEL = ModelDirectory(
     name="stub",
     version="1",
     digest="m" * 64,
+    graph_digest="0" * 64,
     onnx=Path(),
     tokenizer=Path(),
     labels=("SAFE", "INJECTION"),

@@ -133,7 +133,7 @@ def test_explain_takes_the_calibration_that_the_server_has(
     policy: Path, model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     own, request = tmp_path / "own.json", tmp_path / "body.json"
-    calibration.write(own, calibrated(user=(0.5, 1.0, 1.0)))
+    calibration.write(own, calibrated(Path(model) / "model.onnx", user=(0.5, 1.0, 1.0)))
     request.write_text(json.dumps({"prompt": CANARY}))
     files = ["--policy", str(policy), "--model", model, "--path", "/v1/completions"]
 

@@ -192,7 +192,8 @@ async def test_a_text_that_the_classifier_cannot_read_is_shown_as_such(
 async def test_scores_are_held_to_the_calibration_that_is_named(
     model: Path, tmp_path: Path
 ) -> None:
-    calibration.write(tmp_path / "own.json", calibrated(user=(0.5, 1.0, 1.0)))
+    own_thresholds = calibrated(model / "model.onnx", user=(0.5, 1.0, 1.0))
+    calibration.write(tmp_path / "own.json", own_thresholds)
     body = json.dumps({"prompt": CANARY}).encode()
 
     own = await explain.explain(

@@ -278,10 +278,10 @@ default: {action: deny}
 
 
 @pytest.fixture
-def measured(tmp_path: Path) -> Path:
+def measured(tmp_path: Path, model: Path) -> Path:
     """A calibration under which the canary's attack is let through at the finest rate."""
     path = tmp_path / "calibration.json"
-    calibration.write(path, calibrated(user=(0.5, 0.75, 1.0)))
+    calibration.write(path, calibrated(model / "model.onnx", user=(0.5, 0.75, 1.0)))
     return path
 
 
@@ -332,18 +332,24 @@ async def test_a_calibration_of_ones_own_is_served_in_place_of_the_models(
 
 def test_a_server_does_not_start_on_a_bad_calibration(build: Build, tmp_path: Path) -> None:
     write(tmp_path / "own.json", "{}")
+    calibration.write(tmp_path / "theirs.json", calibrated())
 
     with pytest.raises(ModelError, match=r"own\.json: "):
         build(calibration=tmp_path / "own.json")
     with pytest.raises(ModelError, match=r"missing\.json: No such file"):
         build(calibration=tmp_path / "missing.json")
+    with pytest.raises(ModelError, match=r"theirs\.json: measured for a model with SHA-256 0000"):
+        build(calibration=tmp_path / "theirs.json")
 
 
-async def test_drift_is_told_for_places_that_were_measured(build: Build, tmp_path: Path) -> None:
+async def test_drift_is_told_for_places_that_were_measured(
+    build: Build, model: Path, tmp_path: Path
+) -> None:
     path = tmp_path / "wide.json"
     rates = (0.5, 0.2, 0.1, 0.05)
     columns = dict.fromkeys(Provenance, (0.001, 0.01, 0.1, 0.5))
-    calibration.write(path, Calibration(0.05, rates, {Provenance.USER: 1_000}, columns))
+    name = calibrated(model / "model.onnx").model
+    calibration.write(path, Calibration(name, 0.05, rates, {Provenance.USER: 1_000}, columns))
     server = build(calibration=path)
     async with running(server) as peer:
 

@@ -1,9 +1,11 @@
 """What a score means: the threshold that a given share of honest texts reaches, by provenance.
 
 Measured on honest texts and kept beside the model, in `calibration.json`. `extauthz calibrate` writes
-one from a team's own traffic; `serve --calibration FILE` uses it in place of the model's.
+one from a team's own traffic; `serve --calibration FILE` uses it in place of the model's. It names the
+model that was measured: the scores of another one mean something else.
 """
 
+import re
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +20,7 @@ from extauthz.core.call import Provenance
 #: Shares of honest texts, falling. The first ones are no operating points: they say how honest scores
 #: are spread, which is what live traffic is compared with.
 RATES: Final = (0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001, 0.0005, 0.0002, 0.0001)
+_SHA256: Final = re.compile("[0-9a-f]{64}")
 
 
 class CalibrationError(ValueError):
@@ -26,6 +29,7 @@ class CalibrationError(ValueError):
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):
     format: int
+    model: str
     false_positive_rate: float
     rates: list[float]
     texts: dict[Provenance, int]
@@ -37,6 +41,7 @@ class Calibration:
     """Thresholds that honest texts reach at given rates.
 
     Attributes:
+        model: whose scores were measured: SHA-256 of its graph, hex.
         false_positive_rate: the rate that is meant where nobody names one.
         rates: shares in (0, 1), falling.
         texts: honest texts that were measured, by provenance. A rate below one in that many was
@@ -45,6 +50,7 @@ class Calibration:
         thresholds: in (0, 1], one for each rate, for every provenance.
     """
 
+    model: str
     false_positive_rate: float
     rates: tuple[float, ...]
     texts: Mapping[Provenance, int]
@@ -74,6 +80,7 @@ def read(path: Path) -> Calibration:
         msg = f"{path}: {fault}"
         raise CalibrationError(msg)
     return Calibration(
+        file.model,
         file.false_positive_rate,
         tuple(file.rates),
         file.texts,
@@ -94,6 +101,7 @@ def write(path: Path, calibration: Calibration) -> None:
     path.write_text(
         "{\n"
         '  "format": 1,\n'
+        f'  "model": "{calibration.model}",\n'
         f'  "false_positive_rate": {calibration.false_positive_rate!r},\n'
         f'  "rates": {msgspec.json.encode(list(calibration.rates)).decode()},\n'
         f'  "texts": {msgspec.json.encode(texts).decode()},\n'
@@ -104,9 +112,11 @@ def write(path: Path, calibration: Calibration) -> None:
 
 
 def _faults(file: _File) -> Iterator[str]:
-    """What is wrong with the numbers."""
+    """What is wrong with the members."""
     if file.format != 1:
         yield f"format {file.format} is not known here, expected 1"
+    if not _SHA256.fullmatch(file.model):
+        yield f"model {file.model!r}, expected the SHA-256 of a graph, 64 digits of 0-9a-f"
     if not file.rates or not all(0 < rate < 1 for rate in file.rates) or not _falls(file.rates):
         yield f"rates {file.rates}, expected falling numbers in (0, 1)"
     elif not file.rates[-1] <= file.false_positive_rate < 1:

@@ -26,6 +26,8 @@ _OVERLAP: Final = 64
 UNCALIBRATED_THRESHOLD: Final = 0.5
 #: Of `guard.json`. Format 1 had no markers, and thresholds in place of a calibration.
 _FORMAT: Final = 2
+#: Digits of a digest that tell two of them apart in a message.
+_SHOWN: Final = 12
 #: RoBERTa and its kin count positions from the padding's id + 1, and never use those before.
 _COUNT_FROM_PADDING: Final = frozenset(
     {
@@ -116,6 +118,7 @@ class ModelDirectory:
 
     Attributes:
         digest: SHA-256 over the digests of all files that shape a score, hex.
+        graph_digest: SHA-256 of the graph's file alone, hex. A calibration names it.
         labels: label names in the order of the logits.
         malicious: for each label, whether its probability counts.
         window: tokens of a window, special tokens included.
@@ -130,6 +133,7 @@ class ModelDirectory:
     name: str
     version: str
     digest: str
+    graph_digest: str
     onnx: Path
     tokenizer: Path
     labels: tuple[str, ...]
@@ -158,8 +162,12 @@ class ModelDirectory:
             raise ModelError(msg) from error
 
 
-def load(path: Path, calibrated: Path | None = None) -> ModelDirectory:
+def load(
+    path: Path, calibrated: Path | None = None, *, ignore_calibration: bool = False
+) -> ModelDirectory:
     """Read and verify a model directory, with the calibration of a file in place of its own.
+
+    With `ignore_calibration` there is none, whatever lies there: for whoever measures a new one.
 
     Raises ModelError.
     """
@@ -176,7 +184,8 @@ def load(path: Path, calibrated: Path | None = None) -> ModelDirectory:
         described, guard = config_path, _defaults(path, config)
     _verify_ranges(described, guard)
     labels = _labels(config_path, config)
-    meaning = _calibration(calibrated or path / "calibration.json", required=bool(calibrated))
+    graph_digest = digests[onnx.name]
+    meaning = None if ignore_calibration else _calibration(path, calibrated, graph_digest)
     parts = (sorted(digests.items()), msgspec.json.encode(guard, order="sorted"), meaning)
     summary = repr(parts)
     return ModelDirectory(
@@ -184,6 +193,7 @@ def load(path: Path, calibrated: Path | None = None) -> ModelDirectory:
         name=guard.name,
         version=guard.version,
         digest=hashlib.sha256(summary.encode()).hexdigest(),
+        graph_digest=graph_digest,
         onnx=onnx,
         tokenizer=tokenizer,
         labels=labels,
@@ -206,16 +216,26 @@ def largest_id(tokenizer: Path) -> int:
     return max([*ids, *added], default=0)
 
 
-def _calibration(path: Path, *, required: bool) -> Calibration | None:
-    if not required and not path.exists():
+def _calibration(path: Path, named: Path | None, graph_digest: str) -> Calibration | None:
+    """What is measured of the graph with that digest: in the file named, or in the directory's own."""
+    file = named or path / "calibration.json"
+    if named is None and not file.exists():
         return None
     try:
-        return calibration.read(path)
+        found = calibration.read(file)
     except CalibrationError as error:
         raise ModelError(str(error)) from error
     except OSError as error:
-        msg = f"{path}: {error.strerror}"
+        msg = f"{file}: {error.strerror}"
         raise ModelError(msg) from error
+    if found.model != graph_digest:
+        msg = (
+            f"{file}: measured for a model with SHA-256 {found.model[:_SHOWN]}..., "
+            f"but that in {path} has {graph_digest[:_SHOWN]}...; measure this one with "
+            f"`extauthz calibrate --model {path}`, or serve the one that was measured"
+        )
+        raise ModelError(msg)
+    return found
 
 
 def _find_onnx(path: Path) -> Path:

@@ -113,7 +113,8 @@ def _calibrate(scorer: WindowScorer, dev: Sequence[Row], out: Path) -> None:
     """What the exported model's scores mean, from honest texts that it has not learned from."""
     honest = [row for row in dev if row.label == 0]
     scores = scorer.texts([Passage(row.channel, row.text) for row in honest])
-    found = calibrate([row.channel for row in honest], scores, FALSE_POSITIVES)
+    places, model = [row.channel for row in honest], scorer.directory.graph_digest
+    found = calibrate(places, scores, model, FALSE_POSITIVES)
     calibration.write(out / "calibration.json", found)
 
 

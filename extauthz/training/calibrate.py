@@ -71,8 +71,10 @@ def run(args: argparse.Namespace) -> int:
     passages = [Passage(row.channel, row.text) for row in rows if row.label == 0]
     places = [passage.provenance for passage in passages]
     _check(places, args.rate)  # before the hours that scores take
-    scorer = WindowScorer(args.model, args.threads)
-    measured = calibrate(places, scorer.texts(passages), args.rate)
+    # What the directory has may be the very one to be replaced, of another model or damaged.
+    scorer = WindowScorer(args.model, args.threads, ignore_calibration=True)
+    model = scorer.directory.graph_digest
+    measured = calibrate(places, scorer.texts(passages), model, args.rate)
     calibration.write(args.out, measured)
     print(f"{len(passages)} honest texts, scored by {scorer.directory.name}")
     if skipped := len(rows) - len(passages):
@@ -83,7 +85,9 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def calibrate(provenances: Sequence[Provenance], scores: Scores, rate: float = RATE) -> Calibration:
+def calibrate(
+    provenances: Sequence[Provenance], scores: Scores, model: str, rate: float = RATE
+) -> Calibration:
     """Thresholds that honest texts reach at each of RATES, for every provenance.
 
     A provenance with fewer than LEAST_TEXTS texts borrows the highest thresholds among those most
@@ -95,6 +99,7 @@ def calibrate(provenances: Sequence[Provenance], scores: Scores, rate: float = R
     Args:
         provenances: where each text is from.
         scores: (texts,) float64, of whole texts over all views.
+        model: whose scores these are: SHA-256 of its graph, hex.
         rate: the one that is meant where nobody names one.
 
     Raises ValueError when no provenance has enough texts, a score is no number, or the rate is
@@ -109,7 +114,7 @@ def calibrate(provenances: Sequence[Provenance], scores: Scores, rate: float = R
     columns = {one: _column(scores[places == one]) for one in texts}
     columns |= {one: _borrowed(one, columns) for one in Provenance if one not in texts}
     thresholds = {one: tuple(columns[one].tolist()) for one in Provenance}
-    return Calibration(rate, RATES, texts, thresholds)
+    return Calibration(model, rate, RATES, texts, thresholds)
 
 
 def lenders(borrower: Provenance, measured: Collection[Provenance]) -> list[Provenance]:

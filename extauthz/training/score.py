@@ -24,9 +24,9 @@ UNBOUNDED = 1 << 40
 class WindowScorer:
     """A verified model directory on the CPU, called batch by batch."""
 
-    def __init__(self, path: Path, threads: int = 1) -> None:
+    def __init__(self, path: Path, threads: int = 1, *, ignore_calibration: bool = False) -> None:
         """Load and verify. Raises `ModelError`."""
-        self.directory: ModelDirectory = load(path)
+        self.directory: ModelDirectory = load(path, ignore_calibration=ignore_calibration)
         self._session = Session(self.directory, "cpu", threads)
         self._tokenizer = tokenizer_of(self.directory)
         self._malicious = np.array(self.directory.malicious, np.uint8)

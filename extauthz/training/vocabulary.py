@@ -43,13 +43,19 @@ SCRIPTS: Final = (
     "KATAKANA",
     "CJK",
 )
+#: Letters in name only: those of formulas and phonetic spelling, and signs such as º.
+_MARKS: Final = ("MODIFIER", "INDICATOR", "MICRO", "SCRIPT", "DOUBLE-STRUCK")
 #: Pieces in all. With MiniLM's layers that makes 22.9 million parameters.
 SIZE: Final = 31_700
 #: English pieces that stay, the most used first. The rest fall apart into shorter ones.
 _ENGLISH: Final = 23_500
+#: Every character of these is a word of its own: there are too many words of them to know.
+_WORDS: Final = ("CJK", "HANGUL")
 _INSIDE: Final = "##"
 _SPACE: Final = "▁"
 _LEAST_USES: Final = 3
+#: Of the added pieces, how many are single letters and signs at most: the rest of a script is read by them.
+_LETTERS: Final = 0.75
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +79,7 @@ def assemble(
         texts: what the model will be trained on.
     """
     markers = tuple(dict.fromkeys(MARKERS.values()))
-    words = [piece for piece in base if not piece.startswith("[unused") and piece not in _SPECIALS]
+    words = [piece for piece in base if _is_for_us(piece) and piece not in _SPECIALS]
     kept = _most_used(words, texts, _ENGLISH)
     room = SIZE - len(_SPECIALS) - len(markers) - len(kept)
     added = _foreign(packed, set(words), texts, room)
@@ -95,7 +101,7 @@ def tokenizer(pieces: Sequence[str]) -> Tokenizer:
 
     Letters are folded as MiniLM expects: no capitals, and no accents on Latin and Greek ones; other
     scripts keep theirs, which are vowels there. A symbol is a word of its own, so that an emoji glued to
-    a word does not make it unknown.
+    a word does not make it unknown, and so is a syllable of Hangul.
     """
     vocabulary = {piece: place for place, piece in enumerate(pieces)}
     made = Tokenizer(models.WordPiece(vocabulary, unk_token=UNKNOWN, max_input_chars_per_word=100))
@@ -108,7 +114,10 @@ def tokenizer(pieces: Sequence[str]) -> Tokenizer:
         ]
     )
     made.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Split(Regex(r"\p{So}"), "isolated"), pre_tokenizers.BertPreTokenizer()]
+        [
+            pre_tokenizers.Split(Regex(r"[\p{So}\p{Hangul}]"), "isolated"),
+            pre_tokenizers.BertPreTokenizer(),
+        ]
     )
     made.add_special_tokens(
         [
@@ -151,7 +160,7 @@ def _foreign(
         uses.update(encoding.tokens)
     used = [piece for piece, count in uses.most_common() if count >= _LEAST_USES]
     # Without its letters a script cannot be read at all; then what the texts use; then the frequent.
-    letters = [piece for piece in candidates if len(_bare(piece)) == 1][: most // 2]
+    letters = [piece for piece in candidates if len(_bare(piece)) == 1][: int(_LETTERS * most)]
     ranked = dict.fromkeys([*letters, *(one for one in used if one in candidates), *candidates])
     return [(piece, candidates[piece]) for piece in list(ranked)[:most]]
 
@@ -167,8 +176,7 @@ def _as_word_pieces(piece: str) -> Iterator[str]:
     folded = normalize("NFC", folded) if not folded.isascii() else folded
     if not folded or not _is_readable(folded) or piece.count(_SPACE) > 1:
         return
-    chinese = [char for char in folded if "CJK" in name(char, "")]
-    if chinese:  # every Han character is a word of its own
+    if any(sign in name(char, "") for char in folded for sign in _WORDS):
         if len(folded) == 1:
             yield folded
         return
@@ -176,6 +184,14 @@ def _as_word_pieces(piece: str) -> Iterator[str]:
         yield folded
     if not piece.startswith(_SPACE) or len(folded) == 1:
         yield _INSIDE + folded
+
+
+def _is_for_us(piece: str) -> bool:
+    """Whether a piece of the base is no placeholder, and in no script that is not trained for."""
+    letters = [char for char in _bare(piece) if char.isalpha()]
+    return not piece.startswith("[unused") and all(
+        any(script in name(char, "LATIN") for script in (*SCRIPTS, *_MARKS)) for char in letters
+    )
 
 
 def _is_readable(word: str) -> bool:

@@ -23,6 +23,7 @@ def calibrations(draw: st.DrawFn) -> Calibration:
     rates = sorted(draw(st.sets(shares, min_size=1, max_size=5)), reverse=True)
     column = st.lists(st.floats(1e-9, 1), min_size=len(rates), max_size=len(rates)).map(sorted)
     return Calibration(
+        draw(st.binary(min_size=32, max_size=32)).hex(),
         draw(st.floats(rates[-1], 1, exclude_max=True)),
         tuple(rates),
         draw(st.dictionaries(st.sampled_from(Provenance), st.integers(1, 10**9))),
@@ -43,7 +44,7 @@ def test_a_file_has_one_provenance_a_line(tmp_path: Path) -> None:
     calibration.write(tmp_path / "c.json", calibrated())
     lines = (tmp_path / "c.json").read_text().splitlines()
     assert '    "user": [0.25,0.5,0.75],' in lines
-    assert len(lines) == 8 + len(Provenance)
+    assert len(lines) == 9 + len(Provenance)
 
 
 @pytest.mark.parametrize(
@@ -110,6 +111,10 @@ def change(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
     [
         (change("format", 2), "format 2 is not known here, expected 1"),
         (change("format", None), "format"),
+        (change("model", None), "model"),
+        (change("model", "minilm"), "model 'minilm', expected the SHA-256 of a graph"),
+        (change("model", "A" * 64), "expected the SHA-256 of a graph, 64 digits of 0-9a-f"),
+        (change("model", "a" * 64 + "\n"), "expected the SHA-256 of a graph"),
         (change("rate", 0.1), "rate"),
         (change("rates", []), "rates [], expected falling numbers in (0, 1)"),
         (change("rates", [0.01, 0.01, 0.001]), "expected falling numbers in (0, 1)"),

@@ -267,25 +267,57 @@ def test_a_marker_that_the_graph_does_not_know_is_refused_at_warm_up(tmp_path: P
 
 
 def test_a_calibration_beside_the_model_says_what_its_scores_mean(tmp_path: Path) -> None:
-    calibration.write(described(tmp_path) / "calibration.json", calibrated())
+    graph = described(tmp_path) / "model.onnx"
+    calibration.write(tmp_path / "calibration.json", calibrated(graph))
     model = load(tmp_path)
+    assert model.graph_digest == sha256(graph)
     assert model.thresholds() == calibrated().at(0.005)
     assert model.thresholds(0.001) == calibrated().at(0.001)
     assert model.thresholds(0.001) != model.thresholds()
 
 
-def test_a_drop_in_folder_may_have_a_calibration_too(tmp_path: Path) -> None:
-    calibration.write(canary_model.build(tmp_path) / "calibration.json", calibrated())
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_drop_in_folder_may_have_a_calibration_too(tmp_path: Path, nested: bool) -> None:
+    canary_model.build(tmp_path, nested=nested)
+    graph = tmp_path / ("onnx/model.onnx" if nested else "model.onnx")
+    calibration.write(tmp_path / "calibration.json", calibrated(graph))
     assert load(tmp_path).thresholds() == calibrated().at(0.005)
 
 
 def test_a_calibration_may_be_another_one_than_the_models(tmp_path: Path) -> None:
-    calibration.write(described(tmp_path) / "calibration.json", calibrated())
-    own = calibrated(user=(0.1, 0.2, 0.3))
+    graph = described(tmp_path) / "model.onnx"
+    calibration.write(tmp_path / "calibration.json", calibrated(graph))
+    own = calibrated(graph, user=(0.1, 0.2, 0.3))
     calibration.write(tmp_path / "own.json", own)
     model = load(tmp_path, tmp_path / "own.json")
     assert model.thresholds() == own.at(0.005)
     assert model.digest != load(tmp_path).digest
+
+
+def test_a_calibration_of_another_model_is_refused(tmp_path: Path) -> None:
+    ours = described(tmp_path / "ours") / "model.onnx"
+    theirs = canary_model.build(tmp_path / "theirs", labels=("INJECTION",)) / "model.onnx"
+    told = (
+        f"measured for a model with SHA-256 {sha256(theirs)[:12]}..., "
+        f"but that in {ours.parent} has {sha256(ours)[:12]}...; measure this one with "
+        f"`extauthz calibrate --model {ours.parent}`, or serve the one that was measured"
+    )
+    calibration.write(tmp_path / "theirs.json", calibrated(theirs))
+    calibration.write(ours.parent / "calibration.json", calibrated(ours))
+    refused(ours.parent, f"{tmp_path / 'theirs.json'}: {told}", calibrated=tmp_path / "theirs.json")
+
+    calibration.write(ours.parent / "calibration.json", calibrated(theirs))
+    refused(ours.parent, f"{ours.parent / 'calibration.json'}: {told}")
+
+
+def test_a_calibration_of_another_model_does_no_harm_where_one_is_named_or_none_wanted(
+    tmp_path: Path,
+) -> None:
+    graph = described(tmp_path) / "model.onnx"
+    calibration.write(tmp_path / "calibration.json", calibrated())
+    calibration.write(tmp_path / "own.json", calibrated(graph))
+    assert load(tmp_path, tmp_path / "own.json").calibration == calibrated(graph)
+    assert load(tmp_path, ignore_calibration=True).calibration is None
 
 
 def test_a_rate_means_nothing_where_nobody_measured(tmp_path: Path) -> None:
@@ -296,7 +328,8 @@ def test_a_rate_means_nothing_where_nobody_measured(tmp_path: Path) -> None:
 
 
 def test_a_rate_that_is_finer_than_the_calibration_is_refused(tmp_path: Path) -> None:
-    calibration.write(described(tmp_path) / "calibration.json", calibrated())
+    graph = described(tmp_path) / "model.onnx"
+    calibration.write(tmp_path / "calibration.json", calibrated(graph))
     finer = (
         f"{tmp_path}: false_positive_rate 0.0001 is finer than the calibration, which ends at 0.001"
     )
@@ -342,10 +375,10 @@ def test_the_digest_changes_with_what_guard_json_says(
 
 
 def test_the_digest_changes_with_what_scores_mean(tmp_path: Path) -> None:
-    described(tmp_path)
+    graph = described(tmp_path) / "model.onnx"
     digests = {load(tmp_path).digest}
     for user in ((0.1, 0.2, 0.3), (0.1, 0.2, 0.4)):
-        calibration.write(tmp_path / "calibration.json", calibrated(user=user))
+        calibration.write(tmp_path / "calibration.json", calibrated(graph, user=user))
         digests |= {load(tmp_path).digest, load(tmp_path).digest}
     assert len(digests) == 3
 

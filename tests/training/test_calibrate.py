@@ -15,11 +15,12 @@ from extauthz import cli
 from extauthz.core.call import Provenance
 from extauthz.model import calibration
 from extauthz.model.calibration import RATES, Calibration
-from extauthz.model.directory import load
+from extauthz.model.directory import ModelError, load
 from extauthz.training.calibrate import LEAST_TEXTS, calibrate, lenders, render
 from extauthz.training.metrics import Scores, rate
 from tests import canary_model
 from tests.canary_model import CANARY
+from tests.model.calibrations import NOBODY
 
 ASSISTANT, DOCUMENT, SYSTEM = Provenance.ASSISTANT, Provenance.DOCUMENT, Provenance.SYSTEM
 TOOL, RESULT, USER = Provenance.TOOL_DEFINITION, Provenance.TOOL_RESULT, Provenance.USER
@@ -31,7 +32,7 @@ def scores_between(low: float, high: float, count: int = 2_000) -> Scores:
 
 def calibrated(scores: Mapping[Provenance, Scores], usual: float = 0.005) -> Calibration:
     places = [place for place, found in scores.items() for _ in found]
-    return calibrate(places, np.concatenate([*scores.values()]), usual)
+    return calibrate(places, np.concatenate([*scores.values()]), NOBODY, usual)
 
 
 @pytest.mark.parametrize("wanted", RATES)
@@ -159,7 +160,7 @@ def test_too_few_texts_are_no_calibration(counts: Mapping[Provenance, int]) -> N
     places = [place for place, count in counts.items() for _ in range(count)]
     told = ", ".join(f"{place} {count}" for place, count in counts.items()) or "none"
     with pytest.raises(ValueError, match=f"^honest texts: {told}; expected {LEAST_TEXTS} or more"):
-        calibrate(places, np.zeros(len(places)), 0.005)
+        calibrate(places, np.zeros(len(places)), NOBODY)
 
 
 @pytest.mark.parametrize("wrong", [0.0, 0.00001, 1.0, -1.0])
@@ -231,6 +232,30 @@ def test_the_command_measures_traffic_and_writes_what_the_server_reads(
     assert served.thresholds()[USER] < 0.001, "one in a hundred may be denied, and that many are"
     assert served.thresholds(0.005)[USER] > 0.999
     assert served.thresholds(0.0001)[DOCUMENT] < 0.001
+
+
+def test_a_calibration_names_the_model_whose_scores_it_measured() -> None:
+    assert calibrate([USER] * len(LOW), LOW, "ab" * 32).model == "ab" * 32
+
+
+@pytest.mark.parametrize("content", ["{}", None])
+def test_the_command_replaces_a_calibration_that_the_server_would_not_take(
+    content: str | None, tmp_path: Path
+) -> None:
+    model = canary_model.build(tmp_path / "model")
+    out = model / "calibration.json"
+    calibration.write(out, calibrated({USER: LOW}))
+    if content is not None:
+        out.write_text(content)
+    with pytest.raises(ModelError, match=r"calibration\.json: "):
+        load(model)
+    plain: dict[str, object] = {}
+    own = traffic(tmp_path / "own.jsonl", *[(f"text {number}", plain) for number in range(200)])
+
+    files = ["--traffic", str(own), "--model", str(model), "--out", str(out)]
+    assert cli.main(["calibrate", *files]) == 0
+
+    assert load(model).calibration == calibration.read(out)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ from extauthz.training.corpus import seeds
 from extauthz.training.rows import Row, RowError
 from extauthz.training.sampling import learnable
 
-
 LANGUAGES = (
     "en",
     "de",
