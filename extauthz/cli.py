@@ -66,14 +66,14 @@ def _declare(
         module.add_arguments(receipts)
         receipts.set_defaults(run=module.run)
 
-    for name, text in (
-        ("train", "fine-tune and export a model directory"),
-        ("evaluate", "measure a model directory on labelled data"),
-        ("calibrate", "measure on honest traffic what scores mean"),
+    for name, where, text in (
+        ("train", "train", "fine-tune and export a model directory"),
+        ("evaluate", "evaluation.evaluate", "measure a model directory on labelled data"),
+        ("calibrate", "evaluation.calibrate", "measure on honest traffic what scores mean"),
     ):
         command = commands.add_parser(name, help=text)
         if name in wanted:  # no other command imports training
-            module = importlib.import_module(f"extauthz.training.{name}")
+            module = importlib.import_module(f"extauthz.training.{where}")
             module.add_arguments(command)
             command.set_defaults(run=module.run)
 

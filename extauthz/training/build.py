@@ -13,13 +13,13 @@ from safetensors.torch import load_file
 from extauthz.core.call import Passage
 from extauthz.model import calibration
 from extauthz.training import encoder, graph, leave_out, vocabulary
-from extauthz.training.calibrate import calibrate
 from extauthz.training.digests import sha256_of
+from extauthz.training.evaluation.calibrate import calibrate
+from extauthz.training.evaluation.invariance import batch_effect
+from extauthz.training.evaluation.score import WindowScorer
 from extauthz.training.fit import Recipe, fit
-from extauthz.training.invariance import batch_effect
 from extauthz.training.rows import Row, data_digest
 from extauthz.training.sampling import OVERLAP, Cutter, learnable
-from extauthz.training.score import WindowScorer
 
 NAME, VERSION = "minilm-guard", "2"
 WINDOW = 256

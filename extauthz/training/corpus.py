@@ -14,7 +14,8 @@ from extauthz.core.call import Provenance
 from extauthz.training.rows import Row, RowError
 
 FOLDER: Final = Path(__file__).parent / "corpus"
-_LABELS: Final = {"attack": 1, "honest": 0}
+DEVELOPMENT: Final = FOLDER / "development"
+_LABELS: Final = ("honest", "attack")
 #: Each file is a source of its own, so that none is drawn less of than it holds.
 _SOURCES: Final = {"train": "seeds", "dev": "development"}
 _MEMBERS: Final = {"label", "channel", "family", "lang", "texts"}
@@ -24,21 +25,25 @@ PAYLOAD: Final = "payload"
 
 def seeds(folder: Path = FOLDER) -> list[Row]:
     """All seeds, in the order of their files. Raises `RowError` for a file that is none."""
-    return [row for file in sorted(folder.rglob("*.yaml")) for row in _rows(file)]
+    return [row for file in sorted(folder.rglob("*.yaml")) for _, row in numbered_seeds(file)]
 
 
-def _rows(file: Path) -> Iterator[Row]:
-    split = "dev" if file.parent.name == "development" else "train"
+def numbered_seeds(file: Path) -> Iterator[tuple[int, Row]]:
+    """The seeds of one file, counted from 1. Raises `RowError` for a file that is none."""
+    split = "dev" if file.parent == DEVELOPMENT else "train"
     told = _read(file)
-    for text in told["texts"]:
-        yield Row(
-            text=text,
-            label=1 if told["label"] == "attack" else 0,
-            kind=f"own-{told['family']}",
-            source=f"{_SOURCES[split]}/{file.stem}",
-            lang=told["lang"],
-            channel=Provenance(told["channel"]),
-            split=split,
+    for number, text in enumerate(told["texts"], start=1):
+        yield (
+            number,
+            Row(
+                text=text,
+                label=1 if told["label"] == "attack" else 0,
+                kind=f"own-{told['family']}",
+                source=f"{_SOURCES[split]}/{file.stem}",
+                lang=told["lang"],
+                channel=Provenance(told["channel"]),
+                split=split,
+            ),
         )
 
 

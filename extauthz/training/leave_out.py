@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from extauthz.core.call import Provenance
 from extauthz.training import encoder, vocabulary
 from extauthz.training.deal import deal
+from extauthz.training.evaluation.metrics import auc, recall_at
 from extauthz.training.fit import Recipe, fit, margins
-from extauthz.training.metrics import auc, recall_at
 from extauthz.training.rows import Row
 from extauthz.training.sampling import Cutter, Ids, learnable, padded
 

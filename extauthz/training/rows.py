@@ -56,7 +56,7 @@ def read_rows(paths: Iterable[Path], label: Literal[0, 1] | None = None) -> list
     are of that class. Raises `RowError` for a line it cannot read and `OSError` for a file it
     cannot open.
     """
-    return [row for path in paths for file in _files(path) for row in _rows_of(file, label)]
+    return [row for path in paths for file in files_of(path) for _, row in numbered(file, label)]
 
 
 def data_digest(rows: Iterable[Row]) -> str:
@@ -65,7 +65,8 @@ def data_digest(rows: Iterable[Row]) -> str:
     return "sha256:" + hashlib.sha256(b"".join(digests)).hexdigest()
 
 
-def _files(path: Path) -> list[Path]:
+def files_of(path: Path) -> list[Path]:
+    """A file itself, or the data files of a folder. Raises `RowError` when it has none."""
     if not path.is_dir():
         return [path]
     found = sorted([*path.glob("*.jsonl"), *path.glob("*.jsonl.gz")])
@@ -74,12 +75,13 @@ def _files(path: Path) -> list[Path]:
     return found
 
 
-def _rows_of(path: Path, label: Literal[0, 1] | None) -> Iterator[Row]:
+def numbered(path: Path, label: Literal[0, 1] | None = None) -> Iterator[tuple[int, Row]]:
+    """The labelled rows of one file, each with the number of its line. Raises as `read_rows`."""
     with _open_text(path) as lines:
         for number, line in enumerate(lines, start=1):
             row = _row(line, f"{path}:{number}", path.name.split(".")[0], label)
             if row is not None:
-                yield row
+                yield number, row
 
 
 def _open_text(path: Path) -> IO[str]:

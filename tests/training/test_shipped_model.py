@@ -8,8 +8,8 @@ import pytest
 from extauthz.core.call import Passage, Provenance
 from extauthz.model.directory import largest_id
 from extauthz.settings import DEFAULT_MODEL
-from extauthz.training.invariance import batch_effect
-from extauthz.training.score import WindowScorer
+from extauthz.training.evaluation.invariance import batch_effect
+from extauthz.training.evaluation.score import WindowScorer
 
 GARDEN = "Prune the roses before the first buds open and feed the soil with compost."
 MAIL = {"id": 17, "from": "billing@example.com", "subject": "Invoice", "body": "It is attached."}

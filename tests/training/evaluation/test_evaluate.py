@@ -13,8 +13,8 @@ import pytest
 from extauthz import cli
 from extauthz.core.call import Passage, Provenance
 from extauthz.settings import DEFAULT_MODEL
-from extauthz.training import evaluate, score
-from extauthz.training.score import WindowScorer
+from extauthz.training.evaluation import evaluate, score
+from extauthz.training.evaluation.score import WindowScorer
 from tests import canary_model
 from tests.canary_model import CANARY
 

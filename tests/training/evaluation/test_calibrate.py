@@ -16,8 +16,8 @@ from extauthz.core.call import Provenance
 from extauthz.model import calibration
 from extauthz.model.calibration import RATES, Calibration
 from extauthz.model.directory import ModelError, load
-from extauthz.training.calibrate import LEAST_TEXTS, calibrate, lenders, render
-from extauthz.training.metrics import Scores, rate
+from extauthz.training.evaluation.calibrate import LEAST_TEXTS, calibrate, lenders, render
+from extauthz.training.evaluation.metrics import Scores, rate
 from tests import canary_model
 from tests.canary_model import CANARY
 from tests.model.calibrations import NOBODY

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from extauthz.core.call import Provenance
-from extauthz.training.groups import Line, render, table
-from extauthz.training.metrics import Share, wilson
-from tests.training.placed import placed
+from extauthz.training.evaluation.groups import Line, render, table
+from extauthz.training.evaluation.metrics import Share, wilson
+from tests.training.evaluation.placed import placed
 
 THRESHOLDS = dict.fromkeys(Provenance, 0.5) | {Provenance.DOCUMENT: 0.9}
 DOCUMENT: dict[str, Any] = {"of_set": "b", "channel": Provenance.DOCUMENT}

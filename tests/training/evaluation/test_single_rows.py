@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from extauthz.core.call import Provenance
-from extauthz.training.single_rows import write_scores, write_worst
-from tests.training.placed import placed
+from extauthz.training.evaluation.single_rows import write_scores, write_worst
+from tests.training.evaluation.placed import placed
 
 THRESHOLDS = dict.fromkeys(Provenance, 0.5) | {Provenance.DOCUMENT: 0.9}
 

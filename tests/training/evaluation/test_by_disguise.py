@@ -5,10 +5,10 @@ import pytest
 
 from extauthz.core.call import Passage, Provenance
 from extauthz.core.views import views
-from extauthz.training.by_disguise import by_disguise, render
 from extauthz.training.disguises import DISGUISES
-from extauthz.training.metrics import Scores
-from tests.training.placed import placed
+from extauthz.training.evaluation.by_disguise import by_disguise, render
+from extauthz.training.evaluation.metrics import Scores
+from tests.training.evaluation.placed import placed
 
 THRESHOLDS = dict.fromkeys(Provenance, 0.5)
 WORD = "password"

@@ -17,9 +17,9 @@ from extauthz.model import calibration
 from extauthz.model.calibration import RATES, Calibration
 from extauthz.model.directory import UNCALIBRATED_THRESHOLD
 from extauthz.settings import DEFAULT_MODEL
-from extauthz.training.metrics import Scores, threshold_at
+from extauthz.training.evaluation.metrics import Scores, threshold_at
+from extauthz.training.evaluation.score import WindowScorer
 from extauthz.training.rows import read_rows
-from extauthz.training.score import WindowScorer
 
 RATE: Final = 0.005
 #: At the usual rate one text in so many is denied. Of fewer texts the threshold would be the highest

@@ -8,13 +8,13 @@ from typing import Any, Final
 import numpy as np
 
 from extauthz.model.directory import ModelDirectory
-from extauthz.training.attempts import Success
-from extauthz.training.by_disguise import Disguised
-from extauthz.training.groups import Line, render
-from extauthz.training.metrics import Scores
-from extauthz.training.operating_point import OperatingPoint
+from extauthz.training.evaluation.attempts import Success
+from extauthz.training.evaluation.by_disguise import Disguised
+from extauthz.training.evaluation.groups import Line, render
+from extauthz.training.evaluation.metrics import Scores
+from extauthz.training.evaluation.operating_point import OperatingPoint
+from extauthz.training.evaluation.sets import Placed
 from extauthz.training.rows import data_digest
-from extauthz.training.sets import Placed
 
 #: Rows that are named in the text; the JSON names all.
 _NAMED: Final = 5

@@ -13,9 +13,9 @@ import numpy as np
 
 from extauthz.core.call import Passage, Provenance
 from extauthz.training.disguises import DISGUISES, Disguise
-from extauthz.training.metrics import Scores, Share, denied, share
-from extauthz.training.sets import Placed
-from extauthz.training.text_table import DASH, aligned, percent, with_interval
+from extauthz.training.evaluation.metrics import Scores, Share, denied, share
+from extauthz.training.evaluation.sets import Placed
+from extauthz.training.evaluation.text_table import DASH, aligned, percent, with_interval
 
 #: The score of each text as it is written, and that of its worst view.
 RawAndWorst = Callable[[Sequence[Passage]], tuple[Scores, Scores]]

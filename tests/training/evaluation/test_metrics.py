@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extauthz.training.metrics import (
+from extauthz.training.evaluation.metrics import (
     auc,
     denied,
     rate,

@@ -17,9 +17,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from extauthz.core.call import Provenance
-from extauthz.training.attempts import Success
-from extauthz.training.metrics import Flags, Scores, auc, rate, reliability, roc
-from extauthz.training.sets import Placed
+from extauthz.training.evaluation.attempts import Success
+from extauthz.training.evaluation.metrics import Flags, Scores, auc, rate, reliability, roc
+from extauthz.training.evaluation.sets import Placed
 
 #: Okabe and Ito's colours, which colour-blind people tell apart (https://jfly.uni-koeln.de/color/), and
 #: a line of its own for each, for those who see no colours.

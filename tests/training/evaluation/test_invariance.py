@@ -8,9 +8,9 @@ import pytest
 
 from extauthz.core.call import Passage, Provenance
 from extauthz.model.directory import largest_id
-from extauthz.training.invariance import BatchEffect, Score, batch_effect, worst_mate
-from extauthz.training.metrics import Scores
-from extauthz.training.score import Window, WindowScorer
+from extauthz.training.evaluation.invariance import BatchEffect, Score, batch_effect, worst_mate
+from extauthz.training.evaluation.metrics import Scores
+from extauthz.training.evaluation.score import Window, WindowScorer
 from tests.model import drop_ins
 
 WINDOWS = [np.arange(101, 101 + size, dtype=np.int32) for size in range(3, 40)]

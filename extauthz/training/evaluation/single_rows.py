@@ -8,8 +8,8 @@ from typing import Final
 import numpy as np
 
 from extauthz.core.call import Provenance
-from extauthz.training.metrics import Scores, denied
-from extauthz.training.sets import Placed
+from extauthz.training.evaluation.metrics import Scores, denied
+from extauthz.training.evaluation.sets import Placed
 
 #: Misses, and as many false alarms.
 _WORST: Final = 30

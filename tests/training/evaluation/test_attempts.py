@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extauthz.core.call import Passage, Provenance
-from extauthz.training.attempts import Success, measure, perturbed, render
-from extauthz.training.metrics import Scores
+from extauthz.training.evaluation.attempts import Success, measure, perturbed, render
+from extauthz.training.evaluation.metrics import Scores
 
 THRESHOLDS = dict.fromkeys(Provenance, 0.5)
 ATTACKS = [

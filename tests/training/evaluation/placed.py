@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from extauthz.training.sets import Placed
+from extauthz.training.evaluation.sets import Placed
 from tests.training.texts import row
 
 

@@ -13,8 +13,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from extauthz.training.metrics import Scores
-from extauthz.training.score import Window
+from extauthz.training.evaluation.metrics import Scores
+from extauthz.training.evaluation.score import Window
 
 #: One model call: the score of each window.
 Score = Callable[[Sequence[Window]], Scores]

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from extauthz.core.call import Passage, Provenance
+from extauthz.training.evaluation.sets import read_sets, sample
 from extauthz.training.rows import RowError
-from extauthz.training.sets import read_sets, sample
-from tests.training.placed import placed
+from tests.training.evaluation.placed import placed
 
 
 def lines(*rows: dict[str, Any]) -> str:

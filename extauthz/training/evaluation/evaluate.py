@@ -23,14 +23,21 @@ from typing import Final
 import numpy as np
 
 from extauthz.settings import DEFAULT_MODEL
-from extauthz.training import attempts, by_disguise, groups, operating_point, report, single_rows
-from extauthz.training.attempts import Success
-from extauthz.training.by_disguise import Disguised
-from extauthz.training.metrics import Scores
-from extauthz.training.operating_point import OperatingPoint
-from extauthz.training.report import Evaluation
-from extauthz.training.score import WindowScorer
-from extauthz.training.sets import Placed, read_sets, sample
+from extauthz.training.evaluation import (
+    attempts,
+    by_disguise,
+    groups,
+    operating_point,
+    report,
+    single_rows,
+)
+from extauthz.training.evaluation.attempts import Success
+from extauthz.training.evaluation.by_disguise import Disguised
+from extauthz.training.evaluation.metrics import Scores
+from extauthz.training.evaluation.operating_point import OperatingPoint
+from extauthz.training.evaluation.report import Evaluation
+from extauthz.training.evaluation.score import WindowScorer
+from extauthz.training.evaluation.sets import Placed, read_sets, sample
 
 #: Texts that are scored between two words about progress.
 _STRIDE: Final = 2_000
@@ -41,7 +48,11 @@ _MOST_CHARS: Final = 2_000
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `extauthz evaluate`."""
     parser.add_argument(
-        "data", nargs="+", type=Path, metavar="DATA", help=".jsonl, .jsonl.gz or a folder of these"
+        "data",
+        nargs="*",
+        type=Path,
+        metavar="DATA",
+        help=".jsonl, .jsonl.gz or a folder of these; none: our own development set",
     )
     parser.add_argument("--model", type=Path, default=DEFAULT_MODEL, metavar="DIR")
     parser.add_argument("--split", choices=("train", "dev", "all"), default="all")
@@ -182,7 +193,7 @@ def _write(args: argparse.Namespace, evaluation: Evaluation, success: Success | 
         single_rows.write_worst(args.worst, *rows, thresholds)
         print(f"\nwrote {args.worst}: it holds texts of the data, keep it to yourself")
     if args.plots:
-        plots = importlib.import_module("extauthz.training.plots")
+        plots = importlib.import_module("extauthz.training.evaluation.plots")
         written = plots.draw(args.plots, evaluation.title, *rows, thresholds)
         if success is not None and success.first_passes:
             written.append(plots.draw_attempts(args.plots, evaluation.title, success))

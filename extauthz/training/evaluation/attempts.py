@@ -13,8 +13,8 @@ import numpy as np
 
 from extauthz.core.call import Passage, Provenance
 from extauthz.training.disguises import DISGUISES, typos
-from extauthz.training.metrics import Flags, Scores, Share, denied, share
-from extauthz.training.text_table import aligned, with_interval
+from extauthz.training.evaluation.metrics import Flags, Scores, Share, denied, share
+from extauthz.training.evaluation.text_table import aligned, with_interval
 
 #: The score of each text.
 Score = Callable[[Sequence[Passage]], Scores]

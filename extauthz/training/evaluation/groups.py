@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from extauthz.core.call import Provenance
-from extauthz.training.metrics import Scores, Share, auc, denied, share, threshold_at
-from extauthz.training.sets import Placed
-from extauthz.training.text_table import DASH, aligned, percent, with_interval
+from extauthz.training.evaluation.metrics import Scores, Share, auc, denied, share, threshold_at
+from extauthz.training.evaluation.sets import Placed
+from extauthz.training.evaluation.text_table import DASH, aligned, percent, with_interval
 
 #: False positive rates at which groups are compared whatever their thresholds are.
 RATES: Final = (0.01, 0.005, 0.001)

@@ -9,8 +9,8 @@ import numpy as np
 
 from extauthz.core.call import Provenance
 from extauthz.model.directory import ModelDirectory
-from extauthz.training.metrics import Scores, denied, threshold_at
-from extauthz.training.sets import Placed
+from extauthz.training.evaluation.metrics import Scores, denied, threshold_at
+from extauthz.training.evaluation.sets import Placed
 
 #: Of benign rows that one threshold for everything may flag, where nobody says.
 EVERYDAY_RATE: Final = 0.01

@@ -7,9 +7,9 @@ import pytest
 from extauthz.core.call import Provenance
 from extauthz.model.directory import ModelError, load
 from extauthz.settings import DEFAULT_MODEL
-from extauthz.training.operating_point import everyday, fixed, of_model
+from extauthz.training.evaluation.operating_point import everyday, fixed, of_model
 from tests import canary_model
-from tests.training.placed import placed
+from tests.training.evaluation.placed import placed
 
 #: Line n of the everyday rows has score n / 100.
 ROWS = [

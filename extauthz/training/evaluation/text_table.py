@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from extauthz.training.metrics import Share
+from extauthz.training.evaluation.metrics import Share
 
 #: What could not be measured.
 DASH: Final = "-"

@@ -6,10 +6,10 @@ import pytest
 from matplotlib.image import imread
 
 from extauthz.core.call import Provenance
-from extauthz.training.attempts import Success
-from extauthz.training.metrics import share
-from extauthz.training.plots import draw, draw_attempts
-from tests.training.placed import placed
+from extauthz.training.evaluation.attempts import Success
+from extauthz.training.evaluation.metrics import share
+from extauthz.training.evaluation.plots import draw, draw_attempts
+from tests.training.evaluation.placed import placed
 
 THRESHOLDS = dict.fromkeys(Provenance, 0.5)
 
