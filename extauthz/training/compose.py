@@ -174,14 +174,10 @@ class Composer:
             encoded = self._rng.random() < 0.3
             name, disguise = self._rng.choice(list((ENCODED if encoded else LEGIBLE).items()))
             hidden = disguise(words, self._rng)
-            # Nobody can tell what an encoded text says, so that without views it is honest.
-            raw_label = 0 if row.label == 0 else None if encoded else 1
             for view, text in views(hidden):
-                label = raw_label if view == RAW else row.label
-                if label is not None:
-                    yield replace(
-                        row, text=text, label=label, kind=f"disguised: {name}", source="composed"
-                    )
+                # What an encoded attack says nobody can tell before it is decoded: it is no example.
+                if not (view == RAW and encoded and row.label == 1):
+                    yield replace(row, text=text, kind=f"disguised: {name}", source="composed")
 
     def _piece(self, text: str) -> str:
         """A piece of a document, cut between words."""

@@ -123,9 +123,10 @@ def _row(line: str, where: str, source: str, label: Literal[0, 1] | None) -> Row
 
 
 def _string(value: dict[str, Any], name: str, where: str) -> str:
-    if not isinstance(value[name], str):
+    found = value[name]
+    if not isinstance(found, str):
         raise RowError(f"{where}: {name} must be a string")
-    return value[name]
+    return found
 
 
 def _choice(value: dict[str, Any], name: str, choices: tuple[str, ...], where: str) -> str:

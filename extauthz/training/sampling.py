@@ -72,7 +72,7 @@ class Cutter:
         encodings = self._tokenizer.encode_batch(
             [row.text[:MOST_CHARS] for row in rows], add_special_tokens=False
         )
-        found = []
+        found: list[tuple[Ids, int]] = []
         for row, encoding in zip(rows, encodings, strict=True):
             ids = self._crop(row, np.asarray(encoding.ids, dtype=np.int64), rng)
             if not ids.size:

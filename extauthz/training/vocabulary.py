@@ -149,7 +149,7 @@ def _foreign(
     packed: Packed, known: set[str], texts: Sequence[str], most: int
 ) -> list[tuple[str, int]]:
     """Pieces to add, each with its place in the multilingual vocabulary: the most used first."""
-    candidates = {}
+    candidates: dict[str, int] = {}
     for place, piece in enumerate(packed.pieces):
         for written in _as_word_pieces(piece):
             if written not in known:
