@@ -115,16 +115,16 @@ def learnable(rows: Sequence[Row]) -> list[Row]:
 def draw(
     rows: Sequence[Row], cap: int, rng: np.random.Generator, scores: NDArray[np.float32] | None
 ) -> list[Row]:
-    """At most `cap` texts of each source and label, so that no source dominates.
+    """At most `cap` attacks of each maker, and honest texts of each maker and language: none dominates.
 
     With `scores` (one for each row, high for what looks like an attack), half of an honest source's
     share are its texts that look most like one.
     """
-    groups: dict[tuple[str, int], list[int]] = defaultdict(list)
+    groups: dict[tuple[str, int, str], list[int]] = defaultdict(list)
     for place, row in enumerate(rows):
-        groups[row.maker, row.label].append(place)
+        groups[row.maker, row.label, "" if row.label else row.lang].append(place)
     drawn: list[int] = []
-    for (_, label), places in sorted(groups.items()):
+    for (_, label, _), places in sorted(groups.items()):
         order = rng.permutation(places)
         if scores is not None and label == 0 and len(places) > cap:
             hardest = order[np.argsort(-scores[order], kind="stable")]

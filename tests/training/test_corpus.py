@@ -34,12 +34,12 @@ def own() -> list[Row]:
     return seeds()
 
 
-def test_there_are_enough_seeds_and_more_honest_ones_than_a_third(own: list[Row]) -> None:
-    learned = [row for row in own if row.split == "train"]
-    labels = Counter(row.label for row in learned)
-    assert len(learned) >= 1_500
-    assert labels[0] > len(learned) / 3
-    assert labels[1] > len(learned) / 3
+def test_there_are_thousands_of_seeds_and_at_least_as_many_honest_ones_as_attacks(
+    own: list[Row],
+) -> None:
+    labels = Counter(row.label for row in own if row.split == "train")
+    assert sum(labels.values()) >= 5_000
+    assert labels[0] >= labels[1] >= 2_000
 
 
 def test_fifteen_languages_have_attacks_and_honest_texts(own: list[Row]) -> None:

@@ -9,6 +9,7 @@ cannot be read) come on top and are not counted. Needs no torch.
     the table       recall and false positives of each group of rows (`groups`)
     --disguises     the same texts plain and in every disguise (`by_disguise`)
     --attempts N    how often one of N random variants of an attack passes (`attempts`)
+    --buried N      attacks in N long documents, and these without (`buried`)
     --everyday SET  one threshold for every channel, set on the benign rows of one set or kind
 """
 
@@ -25,6 +26,7 @@ import numpy as np
 from extauthz.settings import DEFAULT_MODEL
 from extauthz.training.evaluation import (
     attempts,
+    buried,
     by_disguise,
     groups,
     operating_point,
@@ -32,12 +34,14 @@ from extauthz.training.evaluation import (
     single_rows,
 )
 from extauthz.training.evaluation.attempts import Success
+from extauthz.training.evaluation.buried import Buried
 from extauthz.training.evaluation.by_disguise import Disguised
 from extauthz.training.evaluation.metrics import Scores
 from extauthz.training.evaluation.operating_point import OperatingPoint
 from extauthz.training.evaluation.report import Evaluation
 from extauthz.training.evaluation.score import WindowScorer
 from extauthz.training.evaluation.sets import Placed, read_sets, sample
+from extauthz.training.evaluation.text_table import DASH
 
 #: Texts that are scored between two words about progress.
 _STRIDE: Final = 2_000
@@ -79,6 +83,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="texts of a class for these two: the same ones every time",
     )
+    more.add_argument(
+        "--buried",
+        type=int,
+        default=0,
+        metavar="N",
+        help="long documents, with an attack and without",
+    )
     files = parser.add_argument_group("files to write")
     files.add_argument("--json", type=Path, metavar="FILE", help="every figure with its interval")
     files.add_argument("--scores", type=Path, metavar="FILE", help="the score of each row; no text")
@@ -107,8 +118,10 @@ def run(args: argparse.Namespace) -> int:
     print(report.as_text(evaluation))
     disguised = _disguised(args, evaluation, scorer) if args.disguises else []
     success = _attempted(args, evaluation, scorer) if args.attempts else None
+    found = _buried(args, evaluation, scorer) if args.buried else None
     if args.json:
-        args.json.write_text(report.as_json(evaluation, disguised, success), encoding="utf-8")
+        told = report.as_json(evaluation, disguised, success, found)
+        args.json.write_text(told, encoding="utf-8")
     _write(args, evaluation, success)
     return 0
 
@@ -121,8 +134,8 @@ def _check(args: argparse.Namespace) -> None:
     if args.rate is not None and not 0 < args.rate < 1:
         msg = f"--rate {args.rate:g}, expected a share between 0 and 1"
         raise ValueError(msg)
-    if args.attempts < 0 or args.sample < 1:
-        msg = "--attempts must be 0 or more, --sample 1 or more"
+    if min(args.attempts, args.buried) < 0 or args.sample < 1:
+        msg = "--attempts and --buried must be 0 or more, --sample 1 or more"
         raise ValueError(msg)
 
 
@@ -175,6 +188,18 @@ def _attempted(args: argparse.Namespace, evaluation: Evaluation, scorer: WindowS
     )
     print(attempts.render(success))
     return success
+
+
+def _buried(args: argparse.Namespace, evaluation: Evaluation, scorer: WindowScorer) -> Buried:
+    thresholds = evaluation.point.thresholds
+    found = buried.measure(evaluation.placed, scorer.texts, thresholds, args.buried)
+    length = DASH if found.mean_length is None else f"{found.mean_length:.0f}"
+    print(
+        f"\n{found.documents} documents of {length} characters on average, made of {found.texts} "
+        f"honest texts, and {found.attacks} attacks to bury in them"
+    )
+    print(buried.render(found))
+    return found
 
 
 def _varied(evaluation: Evaluation, label: int, size: int) -> list[Placed]:

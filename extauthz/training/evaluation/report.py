@@ -9,6 +9,7 @@ import numpy as np
 
 from extauthz.model.directory import ModelDirectory
 from extauthz.training.evaluation.attempts import Success
+from extauthz.training.evaluation.buried import Buried
 from extauthz.training.evaluation.by_disguise import Disguised
 from extauthz.training.evaluation.groups import Line, render
 from extauthz.training.evaluation.metrics import Scores
@@ -46,7 +47,12 @@ def as_text(evaluation: Evaluation) -> str:
     return "\n".join([*_head(evaluation), "", render(evaluation.lines)])
 
 
-def as_json(evaluation: Evaluation, disguised: Sequence[Disguised], success: Success | None) -> str:
+def as_json(
+    evaluation: Evaluation,
+    disguised: Sequence[Disguised],
+    success: Success | None,
+    buried: Buried | None,
+) -> str:
     """Every figure with its interval; null is what could not be measured."""
     told: dict[str, Any] = {
         "model": {
@@ -68,6 +74,8 @@ def as_json(evaluation: Evaluation, disguised: Sequence[Disguised], success: Suc
         told["disguises"] = [asdict(line) for line in disguised]
     if success is not None:
         told["attempts"] = _attempts(success)
+    if buried is not None:
+        told["buried"] = asdict(buried)
     return json.dumps(told, indent=1, allow_nan=False) + "\n"
 
 

@@ -101,7 +101,8 @@ def test_the_shipped_model_is_the_default(data: Path, tmp_path: Path) -> None:
 def test_no_text_leaves_by_what_is_printed_or_by_the_files_for_machines(
     run: Run, tmp_path: Path
 ) -> None:
-    shown = run("--json", tmp_path / "report", "--scores", tmp_path / "scores", "--attempts", "2")
+    more = ("--attempts", "2", "--buried", "2")
+    shown = run("--json", tmp_path / "report", "--scores", tmp_path / "scores", *more)
     for told in (shown, (tmp_path / "report").read_text(), (tmp_path / "scores").read_text()):
         assert SECRET not in told
         assert CANARY not in told
@@ -137,6 +138,34 @@ def test_attempts_are_counted_until_one_passes(run: Run, tmp_path: Path) -> None
     assert "20 attempts" in shown
 
 
+def test_attacks_are_buried_in_documents_of_the_honest_rows(
+    run: Run, data: Path, tmp_path: Path
+) -> None:
+    rows = [
+        {"text": f"mail: {CANARY} at once", "label": 1, "channel": "document"},
+        {"text": "another way to ask for it", "label": 1, "channel": "tool_result"},
+        *(
+            {"text": f"page {n} " + "and so on " * 200, "label": 0, "channel": "tool_result"}
+            for n in range(20)
+        ),
+    ]
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    shown = run("--buried", "2", "--json", tmp_path / "report")
+    found = json.loads((tmp_path / "report").read_text())["buried"]
+    assert (found["documents"], found["attacks"]) == (2, 2)
+    assert (found["recall"]["hits"], found["recall"]["of"]) == (1, 2)
+    assert found["false_positive_rate"]["hits"] == 0
+    assert 8_000 <= found["mean_length"] <= 32_000
+    assert set(found["by_place"]) == {"first third", "middle", "last third"}
+    assert "\n2 documents of " in shown
+    assert "\nlast third " in shown
+
+
+def test_without_texts_of_third_parties_nothing_is_buried(run: Run, data: Path) -> None:
+    data.write_text(json.dumps({"text": "an honest text", "label": 0}) + "\n", encoding="utf-8")
+    assert "\n0 documents of - characters" in run("--buried", "2")
+
+
 def test_the_same_few_texts_are_varied_and_no_long_ones(run: Run, data: Path) -> None:
     long = {"text": "x" * 3_000, "label": 1}
     data.write_text(data.read_text() + json.dumps(long) + "\n")
@@ -166,7 +195,8 @@ def test_a_threshold_can_be_given(run: Run, tmp_path: Path) -> None:
         (["--everyday", "nobody"], "0 benign rows"),
         (["--rate", "0.01"], "calibration"),
         (["--rate", "0"], "between 0 and 1"),
-        (["--attempts", "-1"], "--attempts must be 0 or more"),
+        (["--attempts", "-1"], "--attempts and --buried must be 0 or more"),
+        (["--buried", "-1"], "--attempts and --buried must be 0 or more"),
         (["--sample", "0"], "--sample 1 or more"),
     ],
 )
