@@ -57,7 +57,7 @@ def test_escapes_are_read_as_by_the_twin(run: str, text: str) -> None:
 
 
 @_runs
-@given(text=printable)
+@given(text=printable | st.text("ab é€語", max_size=12))
 def test_evidence_is_that_of_the_best_stretch(run: str, text: str) -> None:
     found = _kernel(run, runs.evidence)(_points(text), len(text), PAIRS, _WEIGHTS)
     assert found == twin.evidence(text, PAIRS.tolist(), _WEIGHTS.tolist())

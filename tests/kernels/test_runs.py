@@ -31,14 +31,35 @@ _ALPHABETS = {
     "ascii85": (codes._ASCII85, 5, 4),
 }
 _WORDS = st.sampled_from(
-    ["ignore all", "previous instructions", "the", "ünï", "a\0b\0c\0", "xq", "", "\x01", "€"]
+    [
+        "ignore all",
+        "previous instructions",
+        "the",
+        "ünï",
+        "a\0b\0c\0",
+        "xq",
+        "",
+        "\x01",
+        "€",
+        "मुझे ",
+        "???",
+        ">>>",
+    ]
 )
 _SAID = st.lists(_WORDS, max_size=4).map("".join)
 _PIECES = st.one_of(
     st.text("ab01 =\n\rz2+", max_size=12),
+    st.sampled_from(["/", "+", "a/", "ab+/", "/" * 17, "IPCf", "4KSk+OCk", "語", "मुझे"]),
     st.builds(lambda kind, said: ENCODINGS[kind](said), st.sampled_from(sorted(ENCODINGS)), _SAID),
 )
-texts = st.lists(_PIECES, max_size=4).map("".join)
+_WRAPPED = st.builds(
+    lambda kind, said, end, behind: ENCODINGS[kind](said).replace("\n", end) + end + behind,
+    st.sampled_from(["base64 over lines", "base64 for URLs over lines", "hexadecimal over lines"]),
+    st.lists(_WORDS, min_size=2, max_size=6).map("".join),
+    st.sampled_from(["\n", "\r\n"]),
+    st.sampled_from(["", "and", "see/then", "ffff", "\n"]),
+)
+texts = st.lists(_PIECES | _WRAPPED, max_size=4).map("".join)
 enough = st.sampled_from([-99, 0, 14, 26])
 
 

@@ -22,9 +22,12 @@ def evidence(text: str, pairs: list[list[int]], weights: list[int]) -> int:
     """The best sum over all stretches of what each character and the letter before it count."""
     index = [ord(char) - 96 if "a" <= char <= "z" else 0 for char in text.lower()]
     counts = [
-        weights[0 if letter or char == " " else 1 if char in "0123456789" else 2]
+        weights[
+            0 if letter or char == " " or ord(char) >= 160 else 1 if char in "0123456789" else 2
+        ]
+        * (2 if min(char, last) >= "\u0800" else 1)
         + max(weights[3], pairs[before][letter])
-        for char, before, letter in zip(text, [0, *index], index, strict=False)
+        for char, last, before, letter in zip(text, f" {text}", [0, *index], index, strict=False)
     ]
     ends = [max(0, pairs[letter][0]) for letter in index]
     sums = (

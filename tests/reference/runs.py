@@ -2,9 +2,10 @@
 
 import re
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 
 from tests.reference.decoding import evidence
-from tests.reference.fold import reads
+from tests.reference.fold import letter
 
 #: The start of a character that is cut at the end of a text.
 _CUT = re.compile(rb"(?:[\xc2-\xdf]|[\xe0-\xef][\x80-\xbf]?|[\xf0-\xf4][\x80-\xbf]{0,2})\Z")
@@ -54,34 +55,102 @@ def said(data: bytes) -> str:
 def decode_groups(
     text: str, alphabet: str, size: int, width: int, shortest: int, sense: Sense, padding: str
 ) -> str:
-    """`text` with its runs of digits read, whole or line by line."""
+    """`text` with its runs of digits read: whole, in part, or line by line."""
+    base = Base(alphabet, size, width, shortest)
     found = ""
     at = 0
-    lines_until = 0
-    joint = accepted = -1
+    lines_until = parted_until = parts = 0
+    joint = accepted = -2
     while at < len(text):
         lines = _lines(text, at, alphabet, size, lines_until)
-        digits = "".join(lines)
         end = _end(text, at, lines)
-        if not digits:
+        if not lines:
             found += text[at]
             at += 1
             continue
+        parts = parts if at < parted_until else 0
         wanted = sense.enough - (10 if accepted == at - 1 else 0)
-        read = said(octets(digits, alphabet, size, width)) if len(digits) >= shortest else ""
-        own = max(0, reads(re.sub("[^a-zA-Z]", "0", digits), sense.pairs))
-        if read and (own < 8 or len(digits) > 24) and sense.of(read) - own >= wanted:
+        digits = _told(lines, base, sense, wanted, parts)
+        behind = re.search(f"[{re.escape(base.signs)}]", lines[0]) if base.signs else None
+        if digits:
             if joint == at - 1 and text[at - 1] == "\n":
                 found = found[:-1]
-            joint = end if len(digits) % size == 0 and len(digits) >= 16 else -1
+            if len(digits) < len("".join(lines)):
+                parts, parted_until = parts + 1, end
+                end = _behind(text, at, len(digits))
+            joint = end if len(digits) % size == 0 and len(digits) >= 16 else -2
             accepted = at = end + _padded(text[end:], padding)
-            found += read
+            found += said(base.octets(digits))
         elif len(lines) > 1:
             lines_until = end
         else:
+            if behind and parts < 16:
+                parts, parted_until = parts + 1, end
+                end = at + behind.end()
             found += text[at:end]
             at = end
     return found
+
+
+@dataclass(frozen=True)
+class Base:
+    """An alphabet whose digits make octets in groups."""
+
+    alphabet: str
+    size: int
+    width: int
+    shortest: int
+
+    @property
+    def signs(self) -> str:
+        """Those of base64."""
+        return self.alphabet[62:] if len(self.alphabet) == 64 else ""
+
+    def octets(self, digits: str) -> bytes:
+        """What the digits are."""
+        return octets(digits, self.alphabet, self.size, self.width)
+
+
+def _told(lines: list[str], base: Base, sense: Sense, wanted: int, parts: int) -> str:
+    """The digits that make sense: all, or those of a part; empty if none do."""
+    digits = "".join(lines)
+    if len(digits) < base.shortest:
+        return ""
+    if not _is_text(base.octets(digits)):
+        digits = _part(lines, base) if parts < 16 else ""
+        if len(digits) <= 24:
+            return ""
+    read, own = said(base.octets(digits)), _own(digits, sense.pairs)
+    likely = read and (own < 8 or len(digits) > 24) and sense.of(read) - own >= wanted
+    return digits if likely else ""
+
+
+def _is_text(data: bytes) -> bool:
+    return not data or bool(said(data))
+
+
+def _part(lines: list[str], base: Base) -> str:
+    """What stands before the last sign or line break up to which it is text, and not UTF-16."""
+    digits = "".join(lines)
+    data = base.octets(digits)
+    if len(data) >= 2 and data[1] == 0:
+        return ""
+    ends = [at for at, digit in enumerate(digits) if digit in base.signs]
+    ends += accumulate(map(len, lines[:-1]))
+    texts = [digits[:end] for end in ends if said(base.octets(digits[:end]))]
+    return max(texts, key=len, default="")
+
+
+def _behind(text: str, at: int, digits: int) -> int:
+    """The place behind so many digits, which line breaks are between."""
+    places = [place for place in range(at, len(text)) if text[place] not in "\r\n"]
+    return places[digits - 1] + 1
+
+
+def _own(digits: str, pairs: list[list[int]]) -> int:
+    """Half bits for each letter after the one before, where neither is a digit."""
+    index = [0, *(-1 if char.isdecimal() else letter(char) for char in digits), 0]
+    return max(0, sum(pairs[a][b] for a, b in pairwise(index) if a >= 0 and b >= 0))
 
 
 def _lines(text: str, at: int, alphabet: str, size: int, lines_until: int) -> list[str]:

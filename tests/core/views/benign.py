@@ -43,6 +43,8 @@ PROSE: Final = {
     "Russian": "Мне нужно подготовить короткий отчёт о поездке, всё остальное подождёт до утра.",
     "Greek": "Το σπίτι είναι κοντά στη θάλασσα και ο καιρός το καλοκαίρι είναι καλός.",
     "Arabic": "اكتب لي رسالة قصيرة إلى صديقي، من فضلك، عن رحلتنا إلى الجبال.",
+    "Hebrew": "אפשר לכתוב לי מכתב קצר לשכנים על הגינה המשותפת שמאחורי הבית?",
+    "Amharic": "እባክህ ለጎረቤቴ ስለ አትክልት ቦታው አጭር ደብዳቤ ጻፍልኝ።",
     "Persian": "می‌خواهم نامه‌ای کوتاه برای همسایه‌ام بنویسم.",
     "Hindi": "मुझे हिन्दी में एक छोटी कहानी सुनाओ, जिसमें क्‍षमा की बात हो।",
     "Thai": "ช่วยเขียนจดหมายสั้นๆ ให้เพื่อนบ้านเกี่ยวกับการทํางานในสวน",
@@ -70,6 +72,18 @@ TECHNICAL: Final = {
     "UUIDs and hashes": (
         "9b2f6c1e-83d4-4f0a-9a55-0c7de1b4a8f3 and "
         "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855, see d41d8cd9"
+    ),
+    "paths": (
+        "src/main/java/org/example/garden/handlers/ReportHandler.java and "
+        "node_modules/react-dom/cjs/react-dom-server.node.production.min.js, "
+        "/usr/lib/python3/dist-packages/numpy/core/include, a/b/c, either/or, x-forwarded-for, "
+        "my_very_long_name_of_a_function_that_counts, get-all-the-lines-of-a-file/and_more"
+    ),
+    "ids and digests": (
+        "sha384-oqVuAfXRKap7fdgcCY5uykM6+R9GqQ8K/uxy9rx7HNQlGYl1kPzQho1wx4JwY8wC "
+        "2fd4e1c67a2d28fced849ee1bb76e7391b93eb12 deadbeefcafebabefeedfacedecade00 "
+        "req_011CSHoEeqs5C35K2UUqR7Fy dQw4w9WgXcQ chatcmpl-9Xk2/aB+cD3eF4gH_5iJ "
+        "arn:aws:iam::123456789012:role/aws-service-role/support Zm9v/YmFy+cXV4"
     ),
     "JSON": (
         '{"items":[{"sku":"AB-1044","qty":3,"price":12.5},{"sku":"ZX-2210","qty":1}],'

@@ -24,8 +24,8 @@ def _ascii(encode: Callable[[bytes], bytes]) -> Encode:
     return lambda text: encode(text.encode()).decode("ascii")
 
 
-def _wrapped(text: str, width: int) -> str:
-    return "\n".join(text[at : at + width] for at in range(0, len(text), width))
+def _wrapped(text: str, width: int, end: str = "\n") -> str:
+    return end.join(text[at : at + width] for at in range(0, len(text), width))
 
 
 def _uu(text: str) -> str:
@@ -45,6 +45,7 @@ def _words(encode: Encode) -> Encode:
 
 
 _BASE64: Final = _ascii(base64.b64encode)
+_URL: Final = _ascii(base64.urlsafe_b64encode)
 
 #: Encodings that mark themselves: text is found in them however short it is.
 ESCAPES: Final[dict[str, Encode]] = {
@@ -61,14 +62,19 @@ ESCAPES: Final[dict[str, Encode]] = {
 NUMBERS: Final[dict[str, Encode]] = {
     "base64": _BASE64,
     "base64 without padding": lambda text: _BASE64(text).rstrip("="),
-    "base64 for URLs": _ascii(base64.urlsafe_b64encode),
+    "base64 for URLs": _URL,
+    "base64 for URLs without padding": lambda text: _URL(text).rstrip("="),
+    "base64 for URLs over lines": lambda text: _wrapped(_URL(text), 64),
     "base64 over lines": lambda text: _wrapped(_BASE64(text), 20),
+    "base64 over lines of mail": lambda text: _wrapped(_BASE64(text), 76, "\r\n"),
     "base64 in a data URL": lambda text: f"data:text/plain;base64,{_BASE64(text)}",
     "base64 of UTF-16": lambda text: base64.b64encode(text.encode("utf-16-le")).decode(),
     "base32": _ascii(base64.b32encode),
     "base32 in lower case": lambda text: base64.b32encode(text.encode()).decode().lower(),
     "ascii85": lambda text: f"<~{base64.a85encode(text.encode()).decode()}~>",
     "hexadecimal": _each("{:02x}"),
+    "hexadecimal in capitals": _each("{:02X}"),
+    "hexadecimal over lines": lambda text: _wrapped(text.encode().hex(), 32),
     "hexadecimal with spaces": _each("{:02X}", " "),
     "hexadecimal with colons": _each("{:02x}", ":"),
     "hexadecimal literals": _each("0x{:02x}", ", "),
@@ -78,6 +84,13 @@ NUMBERS: Final[dict[str, Encode]] = {
     "decimal with commas": _each("{}", ", "),
     "octal": _each("{:03o}", " "),
     "uuencode": _uu,
+}
+#: Those of octets, whose text may be in any language. Ascii85 has escapes in it by chance.
+OCTETS: Final = {
+    kind: encode
+    for kind, encode in NUMBERS.items()
+    if kind.startswith(("base", "hexadecimal", "binary"))
+    and not kind.endswith(("UTF-16", "spaces", "colons", "literals"))
 }
 #: Told only by how letters follow one another: a sentence is found in them.
 CIPHERS: Final[dict[str, Encode]] = {

@@ -277,9 +277,9 @@ def _unreadable() -> Iterator[Case]:
             ("in-a-page", _framed(f"{page}{{}} {page}"), f"{attack} " * 10),
         ):
             yield Case("B52", f"{script}-{where}", frame(text), _UNREADABLE, frame(about))
-    attack, name = _SCRIPTS["thai"]
-    base64 = _said(DECODED["base64"])
-    yield Case("B52", "thai-in-base64", base64(attack), _UNREADABLE, base64(f"Who was {name}?"))
+        base64 = _said(DECODED["base64"])
+        named = base64(f"Who was {name}?")
+        yield Case("B52", f"{script}-in-base64", base64(attack), _UNREADABLE, named)
 
 
 def _tool_result(text: str) -> Wire:

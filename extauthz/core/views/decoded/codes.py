@@ -38,6 +38,13 @@ def _values(alphabet: str, padding: str = "", gaps: str = "") -> NDArray[np.uint
     return table
 
 
+def _both_alphabets() -> NDArray[np.uint8]:
+    """(128,) uint8: value of each digit of base64, as mail and as URLs write it."""
+    table = _values(_BASE64 + "+/", "=")
+    table[[ord("-"), ord("_")]] = table[[ord("+"), ord("/")]]
+    return table
+
+
 @dataclass(frozen=True, slots=True)
 class _Groups:
     """An encoding of octets: so many digits of an alphabet make so many octets."""
@@ -119,9 +126,9 @@ _KINDS: Final[tuple[_Codes | _Groups, ...]] = (
     _Codes(_values(".-", " \n\t", "/"), 2, 1, 5, _morse(), 1, "", _OF_MORSE),
     _Groups(_values("01"), 2, 8, 1, 24),
     _Groups(_values(_HEX), 16, 2, 1, 8),
+    # That with signs first: between two of them stands only a piece.
+    _Groups(_both_alphabets(), 64, 4, 3, 4, "+/-_"),
     _Groups(_values(_BASE64, "="), 64, 4, 3),
-    _Groups(_values(_BASE64 + "+/", "="), 64, 4, 3, 8, "+/"),
-    _Groups(_values(_BASE64 + "-_", "="), 64, 4, 3, 8, "-_"),
     # After those of base64, whose long runs hold short ones of these letters.
     _Groups(_values(_BASE32, "="), 32, 8, 5, 8),
     _Groups(_values(_ASCII85), 85, 5, 4, 8),
