@@ -118,7 +118,8 @@ class ModelDirectory:
 
     Attributes:
         digest: SHA-256 over the digests of all files that shape a score, hex.
-        graph_digest: SHA-256 of the graph's file alone, hex. A calibration names it.
+        graph_digest: SHA-256 of the graph's file alone, hex, or over that and those of weights in
+            files of their own. A calibration names it.
         labels: label names in the order of the logits.
         malicious: for each label, whether its probability counts.
         window: tokens of a window, special tokens included.
@@ -184,7 +185,7 @@ def load(
         described, guard = config_path, _defaults(path, config)
     _verify_ranges(described, guard)
     labels = _labels(config_path, config)
-    graph_digest = digests[onnx.name]
+    graph_digest = _graph_digest(onnx.name, digests)
     meaning = None if ignore_calibration else _calibration(path, calibrated, graph_digest)
     parts = (sorted(digests.items()), msgspec.json.encode(guard, order="sorted"), meaning)
     summary = repr(parts)
@@ -214,6 +215,12 @@ def largest_id(tokenizer: Path) -> int:
     ids = pieces.values() if isinstance(pieces, dict) else range(len(pieces))
     added = (token.id for token in file.added_tokens if not token.special)
     return max([*ids, *added], default=0)
+
+
+def _graph_digest(graph: str, digests: Mapping[str, str]) -> str:
+    """One digest of a graph with the weights beside it: another training changes these alone."""
+    files = sorted((name, digest) for name, digest in digests.items() if name.startswith(graph))
+    return digests[graph] if len(files) == 1 else hashlib.sha256(repr(files).encode()).hexdigest()
 
 
 def _calibration(path: Path, named: Path | None, graph_digest: str) -> Calibration | None:

@@ -124,7 +124,9 @@ class WindowTokenizer:
         if self._unknown not in ids:
             return ids, 0
         ids, unread = self._parted(piece)
-        return ids, min(unread, self._parted(normalise(piece))[1]) if unread else 0
+        if unread and (plain := normalise(piece)) != piece:
+            unread = min(unread, self._parted(plain)[1])
+        return ids, unread
 
     def _spelled(self, piece: str) -> tuple[str, list[int]]:
         """`piece` with a space in each name of a special token, and its ids.

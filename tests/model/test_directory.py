@@ -310,6 +310,22 @@ def test_a_calibration_of_another_model_is_refused(tmp_path: Path) -> None:
     refused(ours.parent, f"{ours.parent / 'calibration.json'}: {told}")
 
 
+@pytest.mark.parametrize("name", ["model.onnx_data", "model.onnx.data"])
+def test_a_calibration_of_other_weights_beside_the_same_graph_is_refused(
+    tmp_path: Path, name: str
+) -> None:
+    graph = canary_model.build(tmp_path) / "model.onnx"
+    weights = tmp_path / name
+    weights.write_bytes(b"weights")
+    measured = replace(calibrated(), model=load(tmp_path).graph_digest)
+    calibration.write(tmp_path / "calibration.json", measured)
+    assert load(tmp_path).calibration == measured
+    weights.write_bytes(b"others")
+    refused(tmp_path, "measured for a model with SHA-256")
+    weights.unlink()
+    refused(tmp_path, f"that in {tmp_path} has {sha256(graph)[:12]}")
+
+
 def test_a_calibration_of_another_model_does_no_harm_where_one_is_named_or_none_wanted(
     tmp_path: Path,
 ) -> None:

@@ -321,6 +321,16 @@ def test_a_text_that_nobody_wants_any_more_is_not_read(
     assert counter.pieces == 0
 
 
+def test_unknown_letters_that_no_view_shows_otherwise_are_looked_for_once(
+    counting: tuple[WindowTokenizer, Counting],
+) -> None:
+    tokenizer, counter = counting
+    assert cut_of(tokenizer, "\u4f60\u597d " * 100).unread == 200
+    assert counter.pieces == 2
+    assert cut_of(tokenizer, "\uff46\uff55\uff4c\uff4c \u4f60\u597d").unread == 2
+    assert counter.pieces == 2 + 3
+
+
 def test_the_token_limit_is_met_exactly(tokenizer: WindowTokenizer) -> None:
     assert tokenizer.windows(said("a b c"), max_tokens=5) is not None
     assert tokenizer.windows(said("a b c"), max_tokens=4) is None

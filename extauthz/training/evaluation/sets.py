@@ -48,13 +48,15 @@ class Placed:
 def read_sets(paths: Sequence[Path], split: str = "all") -> list[Placed]:
     """The rows of all files that belong to `split` (train, dev or all), in order.
 
-    Without files, our own development set. Raises `RowError` for a line that cannot be read and `OSError` for a file that cannot be opened.
+    Without files, our own development set. Raises `RowError` for a line that cannot be read and
+    `OSError` for a file that cannot be opened.
     """
     if not paths:
         return [
             Placed(row, "development", file, number)
             for file in sorted(DEVELOPMENT.glob("*.yaml"))
             for number, row in numbered_seeds(file)
+            if split in ("all", row.split)
         ]
     files = [file for path in paths for file in files_of(path)]
     times = Counter(map(_stem, files))

@@ -69,3 +69,8 @@ def test_a_sample_is_the_same_one_every_time_and_in_order() -> None:
     assert drawn == sorted(set(drawn))
     assert len(drawn) == 50
     assert sample(rows[:3], 50) == rows[:3]
+
+
+def test_our_own_development_set_has_no_rows_to_train_on() -> None:
+    assert read_sets([], "train") == []
+    assert read_sets([], "dev") == read_sets([])
