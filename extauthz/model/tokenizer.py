@@ -1,5 +1,6 @@
 """Text into token ids, and ids into windows the model can read."""
 
+import unicodedata
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -12,7 +13,9 @@ from tokenizers import Tokenizer
 
 from extauthz.core.call import Passage, Provenance
 from extauthz.core.cancellation import Cancellation
+from extauthz.core.rules.unreadable import IN_A_ROW
 from extauthz.core.views import normalise
+from extauthz.core.views.points import ASSIGNED, points_of
 from extauthz.core.windows import break_words, pieces, spans
 from extauthz.model.directory import ModelDirectory, ModelError
 
@@ -20,7 +23,24 @@ from extauthz.model.directory import ModelDirectory, ModelError
 _UNKNOWN: Final = ("<unk>", "[UNK]")
 #: How often a text is looked through for names of special tokens: a space in one may leave another.
 _ROUNDS: Final = 3
+#: What a code point is where letters are counted.
+_OTHER, _LETTER, _MARK = range(3)
+_BLANK: Final = ord(" ")
 _NO_MARKERS: Final[Mapping[Provenance, str]] = MappingProxyType({})
+
+
+def _kinds() -> NDArray[np.uint8]:
+    """The kind of each code point, (ASSIGNED,) uint8; nothing is a letter above them."""
+    table = np.full(ASSIGNED, _OTHER, np.uint8)
+    for point, char in enumerate(map(chr, range(ASSIGNED))):
+        if char.isalpha():
+            table[point] = _LETTER
+        elif unicodedata.category(char).startswith("M"):
+            table[point] = _MARK
+    return table
+
+
+_KINDS: Final = _kinds()
 
 
 class Cut(NamedTuple):
@@ -29,8 +49,10 @@ class Cut(NamedTuple):
     Attributes:
         windows: token ids, each (length,) int32, special tokens included.
         tokens: how many there are, overlaps included.
-        unread: letters of the text that the vocabulary does not have, in no writing that the
-            normalised view sees through.
+        unread: the most letters that the vocabulary does not have, in no writing that the normalised
+            view sees through, among any IN_A_ROW of a piece, or among all where it has fewer. Those
+            on the two sides of a cut between pieces are not added up: there are few cuts, thousands
+            of characters apart, and a run across one can be twice as long as elsewhere at most.
     """
 
     windows: list[NDArray[np.int32]]
@@ -101,7 +123,7 @@ class WindowTokenizer:
                 return None
             piece_ids, piece_unread = self._ids(piece)
             ids += piece_ids
-            unread += piece_unread
+            unread = max(unread, piece_unread)
             if len(ids) > max_tokens:
                 return None
         # Text of which nothing is left (control characters) is still one, empty, window.
@@ -113,7 +135,7 @@ class WindowTokenizer:
         return Cut(windows, tokens, unread) if tokens <= max_tokens else None
 
     def _ids(self, piece: str) -> tuple[list[int], int]:
-        """Ids of a piece, and its letters that are unknown.
+        """Ids of a piece, and the most unknown letters of it in a row.
 
         An unknown token may be an endless word or one with an emoji at its end: such are read in
         parts. Letters in disguise are not counted, because the normalised view reads them.
@@ -143,12 +165,12 @@ class WindowTokenizer:
         return piece, encoding.ids
 
     def _parted(self, piece: str) -> tuple[list[int], int]:
-        """Ids of a piece in parts, and its letters that are unknown all the same."""
+        """Ids of a piece in parts, and the most letters in a row that are unknown all the same."""
         parts = break_words(piece)
         encoding = self._tokenizer.encode(parts.text, add_special_tokens=False)
         spans_of = zip(encoding.ids, encoding.offsets, strict=True)
-        unknown = (span for one, span in spans_of if one == self._unknown)
-        return encoding.ids, sum(sum(map(str.isalpha, parts.once[a:b])) for a, b in unknown)
+        unknown = [span for one, span in spans_of if one == self._unknown]
+        return encoding.ids, _most_unread(parts.once, unknown) if unknown else 0
 
 
 def tokenizer_of(directory: ModelDirectory) -> WindowTokenizer:
@@ -156,6 +178,26 @@ def tokenizer_of(directory: ModelDirectory) -> WindowTokenizer:
     return WindowTokenizer(
         directory.tokenizer, directory.window, directory.overlap, directory.markers
     )
+
+
+def _most_unread(text: str, unknown: list[tuple[int, int]]) -> int:
+    """The most letters in the unknown spans of `text`, half-open, among any IN_A_ROW of its letters.
+
+    A mark on a letter is one too where it is unknown, because a token for it parts the letters of a
+    word. A known one is not: a tokenizer may drop it, and then it would only thin out the others.
+    """
+    points = points_of(text)
+    kinds = _KINDS[np.minimum(points, ASSIGNED - 1)]
+    edges = np.zeros(len(points) + 1, np.int32)
+    spans_of = np.array(unknown)
+    np.add.at(edges, spans_of[:, 0], 1)
+    np.add.at(edges, spans_of[:, 1], -1)
+    places = np.where((kinds == _MARK) | (points == _BLANK), 0, np.arange(len(points)))
+    on_letter = kinds[np.maximum.accumulate(places)] == _LETTER
+    unread = (np.cumsum(edges[:-1]) > 0) & on_letter & (kinds != _OTHER)
+    row = unread[(kinds == _LETTER) | unread]
+    total = np.concatenate([[0], np.cumsum(row)])
+    return int(np.max(total[IN_A_ROW:] - total[:-IN_A_ROW], initial=total[min(len(row), IN_A_ROW)]))
 
 
 def _unknown(tokenizer: Tokenizer) -> int | None:

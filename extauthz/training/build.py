@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 
 from extauthz.core.call import Passage
@@ -17,7 +18,7 @@ from extauthz.training.digests import sha256_of
 from extauthz.training.evaluation.calibrate import calibrate
 from extauthz.training.evaluation.invariance import batch_effect
 from extauthz.training.evaluation.score import WindowScorer
-from extauthz.training.fit import Recipe, fit
+from extauthz.training.fit import VOCABULARY, Recipe, fit
 from extauthz.training.rows import Row, data_digest
 from extauthz.training.sampling import OVERLAP, Cutter, learnable
 
@@ -64,14 +65,25 @@ def _trained(
     """The model of a recipe, or of weights that were trained before; its tokenizer is written."""
     words = encoder.vocabulary_for([row.text for row in learned])
     args.out.mkdir(parents=True, exist_ok=True)
-    tokenizer = vocabulary.tokenizer(words.pieces)
-    (args.out / "tokenizer.json").write_text(tokenizer.to_str() + "\n", encoding="utf-8")
+    tokenizer, path = vocabulary.tokenizer(words.pieces), args.out / "tokenizer.json"
+    path.write_text(tokenizer.to_str() + "\n", encoding="utf-8")
     model = encoder.pretrained(words, recipe.seed)
     if args.weights:
+        _check_vocabulary(args.weights, args.out / "tokenizer.json")
         model.load_state_dict(load_file(args.weights))
         return model.eval()
-    checkpoint = args.out.with_suffix(".safetensors")
-    return fit(model, learned, Cutter(tokenizer, WINDOW), recipe, checkpoint, _report)
+    checkpoint = args.out.with_name(f"{args.out.name}.safetensors")
+    cutter = Cutter(tokenizer, WINDOW)
+    return fit(model, learned, cutter, recipe, checkpoint, _report, sha256_of(path))
+
+
+def _check_vocabulary(weights: Path, tokenizer: Path) -> None:
+    """Weights mean nothing under another vocabulary, which other rows give. Raises `ExportError`."""
+    with safe_open(weights, "pt") as file:
+        learned = (file.metadata() or {}).get(VOCABULARY)
+    if learned not in (None, sha256_of(tokenizer)):
+        msg = f"{weights}: learned with another vocabulary; give the data that it was trained on"
+        raise ExportError(msg)
 
 
 def _recipe(args: argparse.Namespace) -> Recipe:

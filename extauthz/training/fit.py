@@ -20,6 +20,8 @@ from extauthz.training.rows import Row
 from extauthz.training.sampling import Batch, Cutter, batches, draw, padded
 
 REPORT_EVERY = 100
+# Where a file of weights says which vocabulary they were learned with.
+VOCABULARY = "tokenizer_sha256"
 WARM_UP = 0.06
 WEIGHT_DECAY = 0.01
 # Averaging the weights over some 300 steps gives steadier scores on texts of other sources.
@@ -62,10 +64,12 @@ def fit(
     recipe: Recipe,
     checkpoint: Path | None,
     report: Callable[[str], None],
+    vocabulary: str = "",
 ) -> Classifier:
     """Fine-tunes all of `model`; returns the average of its weights over the last steps.
 
-    The weights so far go to `checkpoint` as safetensors, if there is one.
+    The weights so far go to `checkpoint` as safetensors, if there is one, with the digest of their
+    `vocabulary` beside them.
     """
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=recipe.learning_rate, weight_decay=WEIGHT_DECAY, fused=True
@@ -88,7 +92,7 @@ def fit(
             minutes = (time.monotonic() - started) / 60
             report(f"{seen / 1e6:.2f} M tokens, loss {recent:.4f} after {minutes:.1f} min")
             if checkpoint is not None:
-                save_file(average.state_dict(), checkpoint)
+                save_file(average.state_dict(), checkpoint, {VOCABULARY: vocabulary})
         if seen >= recipe.tokens:
             break
     return average.eval()

@@ -1,14 +1,18 @@
 """Text that the classifier cannot read: its vocabulary has no token for the letters."""
 
+from itertools import islice
 from typing import Final
 
-#: A foreign name or a rare sign in a text that is read otherwise. Thai, Amharic and the like write a
-#: word in 3 to 8 letters, so this is two or three words.
-_PASSING: Final = 16
-#: A fifth of a text can hold all of an attack, when the rest of it is there to be read.
-_SHARE: Final = 0.2
-#: A paragraph is one wherever it stands, and not a share of a longer text.
-_PARAGRAPH: Final = 256
+#: Unknown letters are counted among so many in a row, about ten words of English. A total would grow
+#: with the text: honest Korean and Chinese have up to 2 or 3 % of unknown letters, 256 in 10,000. A
+#: share of the text would sink with it: a paragraph of Thai can stand in a page of English.
+IN_A_ROW: Final = 64
+#: A sentence: so many letters and marks has a short one of Thai. Honest Korean and Chinese come to two
+#: or three (the most in any text of our seeds is eight, in Japanese), a foreign name to 15.
+_SENTENCE: Final = 24
+#: Two or three words, and no name any more. In a text that has no 64 letters they are a quarter of it
+#: or more, which can be all of an attack.
+_WORDS: Final = 16
 
 
 def is_unreadable(text: str, unread: int) -> bool:
@@ -16,8 +20,13 @@ def is_unreadable(text: str, unread: int) -> bool:
 
     Args:
         text: as it was scored.
-        unread: its letters that the model's vocabulary does not have.
+        unread: the most letters that the model's vocabulary does not have, among any IN_A_ROW.
     """
-    if unread < _PASSING:
+    if unread < _WORDS:
         return False
-    return unread >= _PARAGRAPH or unread >= _SHARE * sum(map(str.isalpha, text))
+    return unread >= _SENTENCE or _is_short(text)
+
+
+def _is_short(text: str) -> bool:
+    """Whether it has fewer than IN_A_ROW letters."""
+    return sum(1 for _ in islice(filter(str.isalpha, text), IN_A_ROW)) < IN_A_ROW
