@@ -68,10 +68,9 @@ def _trained(
     tokenizer, path = vocabulary.tokenizer(words.pieces), args.out / "tokenizer.json"
     path.write_text(tokenizer.to_str() + "\n", encoding="utf-8")
     model = encoder.pretrained(words, recipe.seed)
-    if given := args.weights or args.go_on:
-        _check_vocabulary(given, path)
-        model.load_state_dict(load_file(given))
     if args.weights:
+        _check_vocabulary(args.weights, args.out / "tokenizer.json")
+        model.load_state_dict(load_file(args.weights))
         return model.eval()
     checkpoint = args.out.with_name(f"{args.out.name}.safetensors")
     cutter = Cutter(tokenizer, WINDOW)

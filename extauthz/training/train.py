@@ -30,9 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDS",
         help="train no model to keep, but measure the recipe on sources left out of it",
     )
-    weights = parser.add_mutually_exclusive_group()
-    weights.add_argument("--weights", type=Path, help="export these weights instead of training")
-    weights.add_argument("--go-on", type=Path, metavar="WEIGHTS", help="train these further")
+    parser.add_argument("--weights", type=Path, help="export these weights instead of training")
     parser.add_argument("--tokens", type=float, default=7.0, help="millions to learn from")
     parser.add_argument("--cap", type=int, default=500, help="texts per source, label and epoch")
     parser.add_argument("--learning-rate", type=float, default=1.5e-4)
