@@ -156,8 +156,9 @@ class ModelDirectory:
                 return dict.fromkeys(Provenance, UNCALIBRATED_THRESHOLD)
             msg = f"{self.path}: has no calibration.json, so nobody knows its false_positive_rate"
             raise ModelError(f"{msg}; `extauthz calibrate` measures it on honest texts")
+        own = self.calibration.false_positive_rate
         try:
-            return self.calibration.at(false_positive_rate or self.calibration.false_positive_rate)
+            return self.calibration.at(own if false_positive_rate is None else false_positive_rate)
         except CalibrationError as error:
             msg = f"{self.path}: {error}"
             raise ModelError(msg) from error

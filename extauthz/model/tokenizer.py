@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 
 from extauthz.core.call import Passage, Provenance
 from extauthz.core.cancellation import Cancellation
-from extauthz.core.rules.unreadable import IN_A_ROW
+from extauthz.core.rules.unreadable import IN_A_ROW, PASSING
 from extauthz.core.views import normalise
 from extauthz.core.views.points import ASSIGNED, points_of
 from extauthz.core.windows import break_words, pieces, spans
@@ -138,7 +138,8 @@ class WindowTokenizer:
         """Ids of a piece, and the most unknown letters of it in a row.
 
         An unknown token may be an endless word or one with an emoji at its end: such are read in
-        parts. Letters in disguise are not counted, because the normalised view reads them.
+        parts. Letters in disguise are not counted where the normalised view reads them; one that reads
+        only some of them excuses none.
         """
         ids: list[int] = self._tokenizer.encode(piece, add_special_tokens=False).ids
         if not self._special.isdisjoint(ids):
@@ -147,7 +148,8 @@ class WindowTokenizer:
             return ids, 0
         ids, unread = self._parted(piece)
         if unread and (plain := normalise(piece)) != piece:
-            unread = min(unread, self._parted(plain)[1])
+            left = self._parted(plain)[1]
+            unread = left if left < PASSING else unread
         return ids, unread
 
     def _spelled(self, piece: str) -> tuple[str, list[int]]:

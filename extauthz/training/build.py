@@ -69,7 +69,7 @@ def _trained(
     path.write_text(tokenizer.to_str() + "\n", encoding="utf-8")
     model = encoder.pretrained(words, recipe.seed)
     if args.weights:
-        _check_vocabulary(args.weights, args.out / "tokenizer.json")
+        _check_vocabulary(args.weights, path)
         model.load_state_dict(load_file(args.weights))
         return model.eval()
     checkpoint = args.out.with_name(f"{args.out.name}.safetensors")

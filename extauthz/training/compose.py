@@ -14,7 +14,7 @@ from extauthz.core.call import Provenance
 from extauthz.core.views import RAW, views
 from extauthz.training.corpus import PAYLOAD
 from extauthz.training.disguises import ENCODED, LEGIBLE
-from extauthz.training.rows import Row
+from extauthz.training.rows import THIRD_PARTY, Row
 
 #: Characters around a payload that is planted. A window of 256 tokens holds some 1,000.
 _CARRIER_CHARS: Final = (80, 900)
@@ -24,8 +24,6 @@ _MOST_PAYLOAD_CHARS: Final = 450
 _PASTED: Final = 0.15
 #: The share of attacks that follow the honest request they share a turn with: most do.
 _TAIL: Final = 0.7
-#: Where third-party text stands, and a payload with it.
-_THIRD_PARTY: Final = frozenset({Provenance.DOCUMENT, Provenance.TOOL_RESULT})
 #: Where an attack is one too, whoever was attacked first: a client may write any role of its request.
 _ATTACKS_MOVE_TO: Final = (
     Provenance.SYSTEM,
@@ -104,7 +102,7 @@ class Composer:
                 and (row.kind.endswith(PAYLOAD) or row.channel is Provenance.USER)
             ]
         )
-        self._carriers = _Sources([row for row in honest if row.channel in _THIRD_PARTY])
+        self._carriers = _Sources([row for row in honest if row.channel in THIRD_PARTY])
         self._asks = _Sources([row for row in honest if row.channel is Provenance.USER])
         self._said = _Sources([row for row in attacks if row.channel is Provenance.USER])
         self._any = (_Sources(honest), _Sources(attacks))
@@ -125,7 +123,7 @@ class Composer:
         """A payload in a piece of a document."""
         carrier, payload = self._carriers.draw(self._rng), self._payloads.draw(self._rng)
         if payload.lang != "en" and self._rng.random() < 0.7:
-            carrier = self._carriers.draw(self._rng, payload.lang) or carrier
+            carrier = self._carriers.draw(self._rng, payload.lang)
         text = self._inserted(self._piece(carrier.text), payload.text)
         return self._handed(replace(carrier, text=text, label=1, kind="planted"))
 

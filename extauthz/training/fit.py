@@ -17,7 +17,7 @@ from torch.nn import functional
 from extauthz.training.compose import Composer, Mix
 from extauthz.training.encoder import Classifier
 from extauthz.training.rows import Row
-from extauthz.training.sampling import Batch, Cutter, batches, draw, padded
+from extauthz.training.sampling import Batch, Cutter, batches, draw, grouped, padded
 
 REPORT_EVERY = 100
 # Where a file of weights says which vocabulary they were learned with.
@@ -124,12 +124,9 @@ def _plan(
 def _hardness(
     model: Classifier, rows: Sequence[Row], cutter: Cutter, cap: int
 ) -> NDArray[np.float32]:
-    """The attack margin of every honest text whose maker has more than are drawn; -inf for others."""
-    counts: dict[str, int] = {}
-    for row in rows:
-        if row.label == 0:
-            counts[row.maker] = counts.get(row.maker, 0) + 1
-    places = [i for i, row in enumerate(rows) if row.label == 0 and counts[row.maker] > cap]
+    """The attack margin of every honest text of which there are more than are drawn; -inf for others."""
+    groups = (places for (_, label, _), places in grouped(rows).items() if label == 0)
+    places = [place for group in groups if len(group) > cap for place in group]
     places.sort(key=lambda i: len(rows[i].text))
     scores = np.full(len(rows), -np.inf, np.float32)
     rng = np.random.default_rng(0)

@@ -54,7 +54,7 @@ class Report:
 def leave_out(
     rows: Sequence[Row], recipe: Recipe, folds: int, report: Callable[[str], None]
 ) -> Report:
-    """Trains once for each fold. Raises ValueError when there are fewer makers than folds."""
+    """Trains once for each fold. Raises ValueError where there are too few makers, or nothing to rank."""
     dealt = deal(rows, folds)
     if not all(dealt):
         msg = f"{folds} folds need as many sources, found {sum(map(len, dealt))}"
@@ -63,12 +63,15 @@ def leave_out(
     for number, makers in enumerate(dealt, start=1):
         report(f"fold {number} of {folds} leaves out {', '.join(sorted(makers))}")
         held += _fold(rows, makers, replace(recipe, seed=recipe.seed + number), report)
+    if not held:
+        msg = "no fold has attacks and honest texts in one place: nothing can be ranked"
+        raise ValueError(msg)
     return _summed(held)
 
 
 def write(path: Path, found: Report) -> None:
     """The report as JSON."""
-    path.write_text(json.dumps(asdict(found), indent=1).replace("NaN", "null") + "\n", "utf-8")
+    path.write_text(json.dumps(asdict(found), indent=1, allow_nan=False) + "\n", "utf-8")
 
 
 def render(found: Report) -> str:

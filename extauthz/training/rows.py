@@ -10,12 +10,14 @@ from typing import IO, Any, Final, Literal
 
 from extauthz.core.call import Provenance
 
+#: Where text stands that neither the user nor the operator wrote, and an injection in it.
+THIRD_PARTY: Final = frozenset({Provenance.DOCUMENT, Provenance.TOOL_RESULT})
 #: Members that a line may leave out, and what they are then. `kind` is otherwise the class, and `source`
 #: the file.
 _DEFAULTS: Final = {"lang": "und", "channel": "user", "split": "train"}
 _KINDS: Final = ("benign", "attack")
 _SPLITS: Final = ("train", "dev")
-#: Rows of training data begin with these; the rest of the file's members are nobody's business.
+#: Members that every line has.
 _REQUIRED: Final = ("text", "label")
 
 

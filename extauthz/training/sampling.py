@@ -112,6 +112,14 @@ def learnable(rows: Sequence[Row]) -> list[Row]:
     ]
 
 
+def grouped(rows: Sequence[Row]) -> dict[tuple[str, int, str], list[int]]:
+    """The places of rows by maker and label, and honest ones by language: what is drawn from alike."""
+    groups: dict[tuple[str, int, str], list[int]] = defaultdict(list)
+    for place, row in enumerate(rows):
+        groups[row.maker, row.label, "" if row.label else row.lang].append(place)
+    return groups
+
+
 def draw(
     rows: Sequence[Row], cap: int, rng: np.random.Generator, scores: NDArray[np.float32] | None
 ) -> list[Row]:
@@ -120,11 +128,8 @@ def draw(
     With `scores` (one for each row, high for what looks like an attack), half of an honest source's
     share are its texts that look most like one.
     """
-    groups: dict[tuple[str, int, str], list[int]] = defaultdict(list)
-    for place, row in enumerate(rows):
-        groups[row.maker, row.label, "" if row.label else row.lang].append(place)
     drawn: list[int] = []
-    for (_, label, _), places in sorted(groups.items()):
+    for (_, label, _), places in sorted(grouped(rows).items()):
         order = rng.permutation(places)
         if scores is not None and label == 0 and len(places) > cap:
             hardest = order[np.argsort(-scores[order], kind="stable")]

@@ -5,6 +5,7 @@ attends to, and the head reads whether anybody did. So a known word flips the sc
 while positions, masks and neighbours still move the logits a little, as in a trained model.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -45,7 +46,7 @@ class Shape:
     token_types: bool
 
 
-class Encoder:
+class Encoder(ABC):
     """Nodes that the architectures have in common. Hidden states are [batch, seq, hidden]."""
 
     biased: ClassVar[bool] = True
@@ -73,13 +74,13 @@ class Encoder:
         opsets = [helper.make_opsetid("", OPSET)]
         return helper.make_model(body, opset_imports=opsets, ir_version=IR_VERSION)
 
+    @abstractmethod
     def encoded(self) -> str:
         """Hidden states after the last layer."""
-        raise NotImplementedError
 
+    @abstractmethod
     def logits(self, hidden: str) -> None:
         """The head."""
-        raise NotImplementedError
 
     def random(self, *shape: int, scale: float = NOISE) -> Weights:
         return self.rng.normal(0, scale, shape).astype(np.float32)

@@ -11,8 +11,8 @@ IN_A_ROW: Final = 64
 #: or three (the most in any text of our seeds is eight, in Japanese), a foreign name to 15.
 _SENTENCE: Final = 24
 #: Two or three words, and no name any more. In a text that has no 64 letters they are a quarter of it
-#: or more, which can be all of an attack.
-_WORDS: Final = 16
+#: or more, which can be all of an attack. Fewer pass anywhere.
+PASSING: Final = 16
 
 
 def is_unreadable(text: str, unread: int) -> bool:
@@ -22,7 +22,7 @@ def is_unreadable(text: str, unread: int) -> bool:
         text: as it was scored.
         unread: the most letters that the model's vocabulary does not have, among any IN_A_ROW.
     """
-    if unread < _WORDS:
+    if unread < PASSING:
         return False
     return unread >= _SENTENCE or _is_short(text)
 

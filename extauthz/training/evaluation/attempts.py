@@ -103,9 +103,7 @@ def measure(
     firsts: list[int | None] = [None] * len(attacks)
     tried = 0
     while tried < most:
-        upto = min(
-            most, max(1, 2 * tried)
-        )  # what passed needs no more attempts, so ask now and then
+        upto = min(most, max(1, 2 * tried))  # in rounds: what has passed needs no more attempts
         tries = [
             (place, attempt)
             for place, first in enumerate(firsts)

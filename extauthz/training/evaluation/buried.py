@@ -26,13 +26,13 @@ from extauthz.core.call import Passage, Provenance
 from extauthz.training.evaluation.metrics import Scores, Share, denied, share
 from extauthz.training.evaluation.sets import Placed
 from extauthz.training.evaluation.text_table import aligned, with_interval
+from extauthz.training.rows import THIRD_PARTY
 
 #: The score of each text.
 Score = Callable[[Sequence[Passage]], Scores]
 
 #: Thirds of a document, by the honest characters before the attack.
 THIRDS: Final = ("first third", "middle", "last third")
-_THIRD_PARTY: Final = frozenset({Provenance.DOCUMENT, Provenance.TOOL_RESULT})
 #: A blank line.
 _GAP: Final = "\n\n"
 #: Characters of an honest document.
@@ -104,7 +104,7 @@ def render(found: Buried) -> str:
 def _third_party(placed: Sequence[Placed], label: int, most_chars: int) -> list[str]:
     """The different third-party texts of a class that are no longer than that."""
     rows = (one.row for one in placed if one.row.label == label)
-    texts = (row.text.strip() for row in rows if row.channel in _THIRD_PARTY)
+    texts = (row.text.strip() for row in rows if row.channel in THIRD_PARTY)
     return list(dict.fromkeys(text for text in texts if 0 < len(text) <= most_chars))
 
 
