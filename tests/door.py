@@ -1,6 +1,7 @@
 """A service door for tests: an authorizer with a scorer that fires on one word, without a model."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -79,3 +80,16 @@ class Door:
 
     async def about(self, **call: Any) -> bytes:
         return await self.check(as_envoy.ask(builders.call(**call)))
+
+
+def says(text: str) -> bytes:
+    return json.dumps({"messages": [{"role": "user", "content": text}]}).encode()
+
+
+def told(answer: bytes) -> tuple[object, object]:
+    found = as_envoy.metadata(answer)
+    return found["verdict"], found["reason"]
+
+
+async def returns(value: Scores | Failure) -> Scores | Failure:
+    return value
