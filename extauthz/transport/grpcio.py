@@ -1,12 +1,12 @@
 """The reference transport: grpc.aio with raw bytes, in the running event loop."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import grpc
 
-from extauthz.transport import Handler, Methods
+from extauthz.transport import NO_SINKS, Handler, Methods, Sink, Sinks
 from extauthz.transport.calls import NOT_ADMITTED, Calls, Refusal
 from extauthz.transport.options import (
     MAX_METADATA_BYTES,
@@ -23,7 +23,9 @@ if TYPE_CHECKING:  # gRPC's classes are generic in its stubs alone
     _Method = grpc.RpcMethodHandler[bytes, bytes]
 
 
-async def start(methods: Methods, options: ListenOptions) -> "GrpcioTransport":
+async def start(
+    methods: Methods, options: ListenOptions, sinks: Sinks = NO_SINKS
+) -> "GrpcioTransport":
     """Listen and serve.
 
     OSError when the address can not be bound; OSError or ValueError when a certificate or key can
@@ -34,7 +36,7 @@ async def start(methods: Methods, options: ListenOptions) -> "GrpcioTransport":
     grpc.aio.init_grpc_aio()
     calls = Calls()
     server = grpc.aio.server(options=_channel_arguments(options))
-    server.add_generic_rpc_handlers((_Router(methods, options, calls),))
+    server.add_generic_rpc_handlers((_Router(methods, sinks, options, calls),))
     address = _bind(server, options)
     await server.start()
     return GrpcioTransport(server, calls, address)
@@ -55,6 +57,7 @@ class GrpcioTransport:
     async def drain(self, grace_s: float) -> None:
         """Send GOAWAY, let what is in flight finish for `grace_s` seconds, then close."""
         until = asyncio.get_running_loop().time() + grace_s
+        self._calls.end_streams()
         await self._server.stop(grace_s)
         await self._calls.finished(until)
 
@@ -62,11 +65,17 @@ class GrpcioTransport:
 class _Router(grpc.GenericRpcHandler):
     """Finds methods by path. What it does not know, gRPC answers with UNIMPLEMENTED."""
 
-    def __init__(self, methods: Methods, options: ListenOptions, calls: Calls) -> None:
+    def __init__(
+        self, methods: Methods, sinks: Sinks, options: ListenOptions, calls: Calls
+    ) -> None:
         self._methods: dict[str, _Method] = {
             path: grpc.unary_unary_rpc_method_handler(_unary(handler, options, calls))
             for path, handler in methods.items()
         }
+        for path, sink in sinks.items():
+            self._methods[path] = grpc.stream_unary_rpc_method_handler(
+                _stream(sink, options, calls)
+            )
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> "_Method | None":
         return self._methods.get(handler_call_details.method)
@@ -77,10 +86,9 @@ def _unary(
 ) -> "Callable[[bytes, _Context], Awaitable[bytes]]":
     loop = asyncio.get_running_loop()
     cap = options.max_deadline_s
-    spiffe_ids = options.tls.spiffe_ids if options.tls else ()
 
     async def call(message: bytes, context: "_Context") -> bytes:
-        if spiffe_ids and not admits(spiffe_ids, _certificate(context)):
+        if not _admitted(options, context):
             return await _abort(context, NOT_ADMITTED)
         remaining = context.time_remaining()
         deadline = loop.time() + (cap if remaining is None else min(remaining, cap))
@@ -88,6 +96,23 @@ def _unary(
         return await _abort(context, answer) if isinstance(answer, Refusal) else answer
 
     return call
+
+
+def _stream(
+    sink: Sink, options: ListenOptions, calls: Calls
+) -> "Callable[[AsyncIterator[bytes], _Context], Awaitable[bytes]]":
+    async def call(messages: AsyncIterator[bytes], context: "_Context") -> bytes:
+        if not _admitted(options, context):
+            return await _abort(context, NOT_ADMITTED)
+        answer = await calls.take(sink, messages)
+        return await _abort(context, answer) if isinstance(answer, Refusal) else answer
+
+    return call
+
+
+def _admitted(options: ListenOptions, context: "_Context") -> bool:
+    spiffe_ids = options.tls.spiffe_ids if options.tls else ()
+    return not spiffe_ids or admits(spiffe_ids, _certificate(context))
 
 
 async def _abort(context: "_Context", refusal: Refusal) -> bytes:

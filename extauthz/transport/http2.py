@@ -1,4 +1,4 @@
-"""The fast transport: h2corn's HTTP/2, and gRPC's framing written out here.
+"""The fast transport: h2corn's HTTP/2, and what gRPC says over it written out here.
 
 gRPC over HTTP/2 (the PROTOCOL-HTTP2 document of gRPC): a request is headers and length-prefixed
 messages; an answer is headers, one message, and trailers with `grpc-status`. An error is headers only.
@@ -6,7 +6,7 @@ messages; an answer is headers, one message, and trailers with `grpc-status`. An
 
 import asyncio
 import socket
-import zlib
+from collections.abc import AsyncIterator
 
 from h2corn import (
     Config,
@@ -20,13 +20,20 @@ from h2corn import (
     Server,
 )
 
-from extauthz.transport import Methods
+from extauthz.transport import NO_SINKS, Handler, Methods, Sinks
 from extauthz.transport.calls import (
     NOT_ADMITTED,
     UNKNOWN_METHOD,
     Calls,
     Refusal,
     Status,
+)
+from extauthz.transport.framing import (
+    MALFORMED,
+    PREFIX_BYTES,
+    TOO_LARGE,
+    only_message,
+    whole_messages,
 )
 from extauthz.transport.listener import address_of, listen, turning_away
 from extauthz.transport.options import (
@@ -36,9 +43,7 @@ from extauthz.transport.options import (
 )
 from extauthz.transport.tls import admits
 
-_PREFIX_BYTES = 5  # one byte: compressed or not; four: length, big endian
 _SECONDS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
-_WINDOW_BITS = {b"gzip": 16 + zlib.MAX_WBITS, b"deflate": zlib.MAX_WBITS}
 _CONTENT_TYPE = (b"content-type", b"application/grpc")
 _ACCEPTS = (b"grpc-accept-encoding", b"identity, deflate, gzip")
 _START: HTTPResponseStart = {
@@ -52,17 +57,16 @@ _TRAILERS: HTTPResponseTrailers = {
     "headers": ((b"grpc-status", b"0"),),
 }
 
-_MALFORMED = Refusal(Status.INTERNAL, "malformed gRPC message")
 _BAD_TIMEOUT = Refusal(Status.INTERNAL, "malformed grpc-timeout")
-_TOO_LARGE = Refusal(Status.RESOURCE_EXHAUSTED, "message is larger than the limit")
-_UNKNOWN_ENCODING = Refusal(Status.UNIMPLEMENTED, "grpc-encoding is not supported")
 
 
 class _ClientGoneError(Exception):
     """The stream was reset while its request was still arriving."""
 
 
-async def start(methods: Methods, options: ListenOptions) -> "Http2Transport":
+async def start(
+    methods: Methods, options: ListenOptions, sinks: Sinks = NO_SINKS
+) -> "Http2Transport":
     """Listen and serve.
 
     OSError when the address can not be bound; OSError or ValueError when a certificate or key can
@@ -71,7 +75,8 @@ async def start(methods: Methods, options: ListenOptions) -> "Http2Transport":
     _keep_freed_memory()
     calls = Calls()
     listener = listen(options.address)
-    server = Server(Application(methods, options, calls), _config(options, listener))
+    application = Application(methods, options, calls, sinks)
+    server = Server(application, _config(options, listener, tuple(sinks)))
     serving = asyncio.create_task(server.serve())
     try:
         await server.wait_started()
@@ -108,6 +113,7 @@ class Http2Transport:
             return
         until = asyncio.get_running_loop().time() + grace_s
         self._server.shutdown()
+        self._calls.end_streams()
         with turning_away(self._listener):
             await asyncio.wait({self._serving}, timeout=grace_s)
             await self._calls.finished(until)
@@ -118,9 +124,11 @@ class Http2Transport:
 class Application:
     """The ASGI application: one call per request, errors as gRPC statuses."""
 
-    def __init__(self, methods: Methods, options: ListenOptions, calls: Calls) -> None:
+    def __init__(
+        self, methods: Methods, options: ListenOptions, calls: Calls, sinks: Sinks = NO_SINKS
+    ) -> None:
         """Serve these methods within the options' limits, in the running event loop."""
-        self._methods, self._calls = methods, calls
+        self._methods, self._sinks, self._calls = methods, sinks, calls
         self._limit, self._cap = options.max_message_bytes, options.max_deadline_s
         self._spiffe_ids = options.tls.spiffe_ids if options.tls else ()
         self._loop = asyncio.get_running_loop()
@@ -146,17 +154,28 @@ class Application:
     async def _answer(
         self, scope: HTTPScope, headers: dict[bytes, bytes], receive: Receive
     ) -> bytes | Refusal:
-        handler = self._methods.get(scope["path"])
-        if handler is None:
+        path = scope["path"]
+        handler = self._methods.get(path)
+        if handler is None and path not in self._sinks:
             return UNKNOWN_METHOD
         if self._spiffe_ids and not admits(self._spiffe_ids, _certificate(scope)):
             return NOT_ADMITTED
+        if handler is not None:
+            return await self._unary(handler, headers, receive)
+        messages = _messages(receive, _encoding(headers), self._limit)
+        return await self._calls.take(self._sinks[path], messages)
+
+    async def _unary(
+        self, handler: Handler, headers: dict[bytes, bytes], receive: Receive
+    ) -> bytes | Refusal:
         timeout = _timeout_s(headers.get(b"grpc-timeout"), self._cap)
         if isinstance(timeout, Refusal):
             return timeout
         deadline = self._loop.time() + timeout
-        frame = await _frame(receive, self._limit)
-        message = frame if isinstance(frame, Refusal) else _message(frame, headers, self._limit)
+        chunks = await _chunks(receive, self._limit + PREFIX_BYTES)
+        if isinstance(chunks, Refusal):
+            return chunks
+        message = only_message(chunks, _encoding(headers), self._limit)
         if isinstance(message, Refusal):
             return message
         return await self._calls.answer(handler, message, deadline)
@@ -182,62 +201,48 @@ def _timeout_s(value: bytes | None, cap: float) -> float | Refusal:
     return min(int(digits) * unit, cap)
 
 
-async def _frame(receive: Receive, limit: int) -> tuple[bytes, bytes] | Refusal:
-    """Length prefix and the rest of the request body. Stops reading past `limit` bytes."""
+def _encoding(headers: dict[bytes, bytes]) -> bytes:
+    """What compressed messages of this request are compressed with."""
+    return headers.get(b"grpc-encoding", b"identity")
+
+
+async def _chunk(receive: Receive) -> tuple[bytes, bool]:
+    """The next piece of the request body, and whether there are more."""
+    event = await receive()
+    if event["type"] != "http.request":
+        raise _ClientGoneError
+    return event.get("body", b""), event.get("more_body", False)
+
+
+async def _chunks(receive: Receive, limit: int) -> list[bytes] | Refusal:
+    """The whole request body. Stops reading past `limit` bytes."""
     chunks: list[bytes] = []
-    size, allowed = 0, limit + _PREFIX_BYTES
-    while True:
-        event = await receive()
-        if event["type"] != "http.request":
-            raise _ClientGoneError
-        chunk = event.get("body", b"")
+    size, more = 0, True
+    while more:
+        chunk, more = await _chunk(receive)
         if chunk:
             chunks.append(chunk)
         size += len(chunk)
-        if size > allowed:
-            return _TOO_LARGE
-        if not event.get("more_body", False):
-            return _split(chunks)
+        if size > limit:
+            return TOO_LARGE
+    return chunks
 
 
-def _split(chunks: list[bytes]) -> tuple[bytes, bytes]:
-    """Cut the prefix off before joining: a second copy of a large message costs more than h2corn."""
-    if not chunks or len(chunks[0]) < _PREFIX_BYTES:
-        chunks = [b"".join(chunks)]
-    prefix, chunks[0] = chunks[0][:_PREFIX_BYTES], chunks[0][_PREFIX_BYTES:]
-    return prefix, chunks[0] if len(chunks) == 1 else b"".join(chunks)
-
-
-def _message(
-    frame: tuple[bytes, bytes], headers: dict[bytes, bytes], limit: int
-) -> bytes | Refusal:
-    """The one message in a unary request's frame, decompressed when its flag says so."""
-    prefix, message = frame
-    if len(prefix) < _PREFIX_BYTES or prefix[0] > 1:
-        return _MALFORMED
-    length = int.from_bytes(prefix[1:])
-    if length > limit:
-        return _TOO_LARGE
-    if len(message) != length:
-        return _MALFORMED
-    if prefix[0] == 0:
-        return message
-    return _decompressed(message, headers.get(b"grpc-encoding", b"identity"), limit)
-
-
-def _decompressed(message: bytes, encoding: bytes, limit: int) -> bytes | Refusal:
-    """Inflate at most `limit` bytes: a small message may hold a huge one."""
-    window_bits = _WINDOW_BITS.get(encoding)
-    if window_bits is None:
-        return _MALFORMED if encoding == b"identity" else _UNKNOWN_ENCODING
-    inflate = zlib.decompressobj(window_bits)
-    try:
-        plain = inflate.decompress(message, limit + 1)
-    except zlib.error:
-        return _MALFORMED
-    if len(plain) > limit:
-        return _TOO_LARGE
-    return plain if inflate.eof and not inflate.unused_data else _MALFORMED
+async def _messages(
+    receive: Receive, encoding: bytes, limit: int
+) -> AsyncIterator[bytes | Refusal]:
+    """Each message as soon as it is there. A refusal is the last."""
+    buffer, more = bytearray(), True
+    message: bytes | Refusal = b""
+    while more:
+        chunk, more = await _chunk(receive)
+        buffer += chunk
+        for message in whole_messages(buffer, encoding, limit):
+            yield message
+        if isinstance(message, Refusal):
+            return
+    if buffer:
+        yield MALFORMED
 
 
 async def _reply(send: Send, message: bytes) -> None:
@@ -274,8 +279,8 @@ def _certificate(scope: HTTPScope) -> str:
     return tls["client_cert_chain"][0] if tls and tls["client_cert_chain"] else ""
 
 
-def _config(options: ListenOptions, listener: socket.socket) -> Config:
-    tls = options.tls
+def _config(options: ListenOptions, listener: socket.socket, streams: tuple[str, ...]) -> Config:
+    tls, patience_s = options.tls, options.max_deadline_s
     return Config(
         bind=(f"fd://{listener.fileno()}",),
         http1=False,
@@ -289,15 +294,12 @@ def _config(options: ListenOptions, listener: socket.socket) -> Config:
         h2_max_header_list_size=MAX_METADATA_BYTES,
         h2_max_header_block_size=MAX_METADATA_BYTES,
         # No request outlives its deadline, so neither does the server that drains.
-        timeout_graceful_shutdown=options.max_deadline_s,
-        # The application bounds a message itself, to answer RESOURCE_EXHAUSTED and not HTTP 413.
+        timeout_graceful_shutdown=patience_s,
+        # The first that matches counts. A stream may be idle for ever; what is silent within the one
+        # message of another request is not.
         request_policies=(
-            RequestPolicy(
-                path="/*",
-                max_request_body_size=0,
-                timeout_request_body_idle=options.max_deadline_s,
-                h2_timeout_response_stall=options.max_deadline_s,
-            ),
+            *(_policy(path, patience_s, idle_s=0.0) for path in streams),
+            _policy("/*", patience_s, idle_s=patience_s),
         ),
         # Envoy keeps its connection open as long as it lives, however rarely it asks.
         timeout_keep_alive=0,
@@ -305,4 +307,14 @@ def _config(options: ListenOptions, listener: socket.socket) -> Config:
         keyfile=tls.key if tls else None,
         ca_certs=tls.client_ca if tls else None,
         cert_reqs="required" if tls and tls.client_ca else "none",
+    )
+
+
+def _policy(path: str, stall_s: float, *, idle_s: float) -> RequestPolicy:
+    """No size here: the application bounds a message, to answer RESOURCE_EXHAUSTED and not HTTP 413."""
+    return RequestPolicy(
+        path=path,
+        max_request_body_size=0,
+        timeout_request_body_idle=idle_s,
+        h2_timeout_response_stall=stall_s,
     )

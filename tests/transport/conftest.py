@@ -10,12 +10,13 @@ import pytest
 import uvloop
 
 from extauthz.core.cancellation import Cancellation
-from extauthz.transport import Methods, Transport, grpcio, http2
+from extauthz.transport import NO_SINKS, Methods, Sinks, Transport, grpcio, http2
 from extauthz.transport.options import ListenOptions
 from tests.transport.certificates import Authority
 
-Start = Callable[[Methods, ListenOptions], Awaitable[Transport]]
+Start = Callable[[Methods, ListenOptions, Sinks], Awaitable[Transport]]
 Call = Callable[..., "grpc.aio.UnaryUnaryCall[bytes, bytes]"]
+Stream = grpc.aio.StreamUnaryCall[bytes, bytes]
 
 TRANSPORTS: dict[str, Start] = {"grpcio": grpcio.start, "http2": http2.start}
 
@@ -48,6 +49,13 @@ class Peer:
         """A unary call of `/test.Service/{method}`, raw bytes both ways."""
         return unary(self.channel, method)
 
+    def stream(self, method: str, compression: grpc.Compression | None = None) -> Stream:
+        """A client stream to `/test.Service/{method}`, raw bytes both ways."""
+        streams: grpc.aio.StreamUnaryMultiCallable[bytes, bytes] = self.channel.stream_unary(
+            f"/test.Service/{method}"
+        )
+        return streams(compression=compression)
+
     async def status(self, method: str, message: bytes = b"", **options: object) -> grpc.StatusCode:
         """How a call ended."""
         call = self.call(method)(message, **options)
@@ -65,10 +73,13 @@ class Servers:
         """Close whatever is started with the stack."""
         self._start, self._stack = start, stack
 
-    async def listen(self, methods: Methods, options: ListenOptions) -> Transport:
+    async def listen(
+        self, methods: Methods, options: ListenOptions, sinks: Sinks = NO_SINKS
+    ) -> Transport:
         """A started transport, drained at the end."""
         paths = {f"/test.Service/{name}": handler for name, handler in methods.items()}
-        transport = await self._start(paths, options)
+        taken = {f"/test.Service/{name}": sink for name, sink in sinks.items()}
+        transport = await self._start(paths, options, taken)
         self._stack.push_async_callback(transport.drain, 0.0)
         return transport
 
@@ -77,9 +88,10 @@ class Servers:
         methods: Methods,
         options: ListenOptions | None = None,
         credentials: grpc.ChannelCredentials | None = None,
+        sinks: Sinks = NO_SINKS,
     ) -> Peer:
         """A started transport and a client of it."""
-        transport = await self.listen(methods, options or ListenOptions("127.0.0.1:0"))
+        transport = await self.listen(methods, options or ListenOptions("127.0.0.1:0"), sinks)
         return Peer(transport, await self.channel(transport.addresses[0], credentials))
 
     async def channel(

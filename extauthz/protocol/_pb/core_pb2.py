@@ -22,10 +22,11 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import any_pb2 as google_dot_protobuf_dot_any__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n extauthz/protocol/_pb/core.proto\x12\x15\x65xtauthz.wire.core.v3\x1a\x1cgoogle/protobuf/struct.proto\"\x81\x01\n\x07\x41\x64\x64ress\x12>\n\x0esocket_address\x18\x01 \x01(\x0b\x32$.extauthz.wire.core.v3.SocketAddressH\x00\x12+\n\x04pipe\x18\x02 \x01(\x0b\x32\x1b.extauthz.wire.core.v3.PipeH\x00\x42\t\n\x07\x61\x64\x64ress\"H\n\rSocketAddress\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x14\n\nport_value\x18\x03 \x01(\rH\x00\x42\x10\n\x0eport_specifier\"\x14\n\x04Pipe\x12\x0c\n\x04path\x18\x01 \x01(\t\"<\n\x0bHeaderValue\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12\x11\n\traw_value\x18\x03 \x01(\x0c\"@\n\tHeaderMap\x12\x33\n\x07headers\x18\x01 \x03(\x0b\x32\".extauthz.wire.core.v3.HeaderValue\"\x9a\x02\n\x11HeaderValueOption\x12\x32\n\x06header\x18\x01 \x01(\x0b\x32\".extauthz.wire.core.v3.HeaderValue\x12R\n\rappend_action\x18\x03 \x01(\x0e\x32;.extauthz.wire.core.v3.HeaderValueOption.HeaderAppendAction\"}\n\x12HeaderAppendAction\x12\x1b\n\x17\x41PPEND_IF_EXISTS_OR_ADD\x10\x00\x12\x11\n\rADD_IF_ABSENT\x10\x01\x12\x1e\n\x1aOVERWRITE_IF_EXISTS_OR_ADD\x10\x02\x12\x17\n\x13OVERWRITE_IF_EXISTS\x10\x03\"\xa8\x01\n\x08Metadata\x12L\n\x0f\x66ilter_metadata\x18\x01 \x03(\x0b\x32\x33.extauthz.wire.core.v3.Metadata.FilterMetadataEntry\x1aN\n\x13\x46ilterMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12&\n\x05value\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct:\x02\x38\x01\",\n\x0eQueryParameter\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"=\n\nHttpStatus\x12/\n\x04\x63ode\x18\x01 \x01(\x0e\x32!.extauthz.wire.core.v3.StatusCode\"\'\n\x06Status\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t*\xb1\x02\n\nStatusCode\x12\t\n\x05\x45mpty\x10\x00\x12\x07\n\x02OK\x10\xc8\x01\x12\x0f\n\nBadRequest\x10\x90\x03\x12\x11\n\x0cUnauthorized\x10\x91\x03\x12\x14\n\x0fPaymentRequired\x10\x92\x03\x12\x0e\n\tForbidden\x10\x93\x03\x12\r\n\x08NotFound\x10\x94\x03\x12\r\n\x08\x43onflict\x10\x99\x03\x12\x14\n\x0fPayloadTooLarge\x10\x9d\x03\x12\x19\n\x14UnsupportedMediaType\x10\x9f\x03\x12\x18\n\x13UnprocessableEntity\x10\xa6\x03\x12\x14\n\x0fTooManyRequests\x10\xad\x03\x12\x18\n\x13InternalServerError\x10\xf4\x03\x12\x17\n\x12ServiceUnavailable\x10\xf7\x03\x12\x13\n\x0eGatewayTimeout\x10\xf8\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n extauthz/protocol/_pb/core.proto\x12\x15\x65xtauthz.wire.core.v3\x1a\x19google/protobuf/any.proto\x1a\x1cgoogle/protobuf/struct.proto\"\x81\x01\n\x07\x41\x64\x64ress\x12>\n\x0esocket_address\x18\x01 \x01(\x0b\x32$.extauthz.wire.core.v3.SocketAddressH\x00\x12+\n\x04pipe\x18\x02 \x01(\x0b\x32\x1b.extauthz.wire.core.v3.PipeH\x00\x42\t\n\x07\x61\x64\x64ress\"H\n\rSocketAddress\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x14\n\nport_value\x18\x03 \x01(\rH\x00\x42\x10\n\x0eport_specifier\"\x14\n\x04Pipe\x12\x0c\n\x04path\x18\x01 \x01(\t\"<\n\x0bHeaderValue\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12\x11\n\traw_value\x18\x03 \x01(\x0c\"@\n\tHeaderMap\x12\x33\n\x07headers\x18\x01 \x03(\x0b\x32\".extauthz.wire.core.v3.HeaderValue\"\x9a\x02\n\x11HeaderValueOption\x12\x32\n\x06header\x18\x01 \x01(\x0b\x32\".extauthz.wire.core.v3.HeaderValue\x12R\n\rappend_action\x18\x03 \x01(\x0e\x32;.extauthz.wire.core.v3.HeaderValueOption.HeaderAppendAction\"}\n\x12HeaderAppendAction\x12\x1b\n\x17\x41PPEND_IF_EXISTS_OR_ADD\x10\x00\x12\x11\n\rADD_IF_ABSENT\x10\x01\x12\x1e\n\x1aOVERWRITE_IF_EXISTS_OR_ADD\x10\x02\x12\x17\n\x13OVERWRITE_IF_EXISTS\x10\x03\"\xd3\x02\n\x08Metadata\x12L\n\x0f\x66ilter_metadata\x18\x01 \x03(\x0b\x32\x33.extauthz.wire.core.v3.Metadata.FilterMetadataEntry\x12W\n\x15typed_filter_metadata\x18\x02 \x03(\x0b\x32\x38.extauthz.wire.core.v3.Metadata.TypedFilterMetadataEntry\x1aN\n\x13\x46ilterMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12&\n\x05value\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct:\x02\x38\x01\x1aP\n\x18TypedFilterMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12#\n\x05value\x18\x02 \x01(\x0b\x32\x14.google.protobuf.Any:\x02\x38\x01\",\n\x0eQueryParameter\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"=\n\nHttpStatus\x12/\n\x04\x63ode\x18\x01 \x01(\x0e\x32!.extauthz.wire.core.v3.StatusCode\"\'\n\x06Status\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t*\xb1\x02\n\nStatusCode\x12\t\n\x05\x45mpty\x10\x00\x12\x07\n\x02OK\x10\xc8\x01\x12\x0f\n\nBadRequest\x10\x90\x03\x12\x11\n\x0cUnauthorized\x10\x91\x03\x12\x14\n\x0fPaymentRequired\x10\x92\x03\x12\x0e\n\tForbidden\x10\x93\x03\x12\r\n\x08NotFound\x10\x94\x03\x12\r\n\x08\x43onflict\x10\x99\x03\x12\x14\n\x0fPayloadTooLarge\x10\x9d\x03\x12\x19\n\x14UnsupportedMediaType\x10\x9f\x03\x12\x18\n\x13UnprocessableEntity\x10\xa6\x03\x12\x14\n\x0fTooManyRequests\x10\xad\x03\x12\x18\n\x13InternalServerError\x10\xf4\x03\x12\x17\n\x12ServiceUnavailable\x10\xf7\x03\x12\x13\n\x0eGatewayTimeout\x10\xf8\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,30 +35,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_METADATA_FILTERMETADATAENTRY']._loaded_options = None
   _globals['_METADATA_FILTERMETADATAENTRY']._serialized_options = b'8\001'
-  _globals['_STATUSCODE']._serialized_start=1052
-  _globals['_STATUSCODE']._serialized_end=1357
-  _globals['_ADDRESS']._serialized_start=90
-  _globals['_ADDRESS']._serialized_end=219
-  _globals['_SOCKETADDRESS']._serialized_start=221
-  _globals['_SOCKETADDRESS']._serialized_end=293
-  _globals['_PIPE']._serialized_start=295
-  _globals['_PIPE']._serialized_end=315
-  _globals['_HEADERVALUE']._serialized_start=317
-  _globals['_HEADERVALUE']._serialized_end=377
-  _globals['_HEADERMAP']._serialized_start=379
-  _globals['_HEADERMAP']._serialized_end=443
-  _globals['_HEADERVALUEOPTION']._serialized_start=446
-  _globals['_HEADERVALUEOPTION']._serialized_end=728
-  _globals['_HEADERVALUEOPTION_HEADERAPPENDACTION']._serialized_start=603
-  _globals['_HEADERVALUEOPTION_HEADERAPPENDACTION']._serialized_end=728
-  _globals['_METADATA']._serialized_start=731
-  _globals['_METADATA']._serialized_end=899
-  _globals['_METADATA_FILTERMETADATAENTRY']._serialized_start=821
-  _globals['_METADATA_FILTERMETADATAENTRY']._serialized_end=899
-  _globals['_QUERYPARAMETER']._serialized_start=901
-  _globals['_QUERYPARAMETER']._serialized_end=945
-  _globals['_HTTPSTATUS']._serialized_start=947
-  _globals['_HTTPSTATUS']._serialized_end=1008
-  _globals['_STATUS']._serialized_start=1010
-  _globals['_STATUS']._serialized_end=1049
+  _globals['_METADATA_TYPEDFILTERMETADATAENTRY']._loaded_options = None
+  _globals['_METADATA_TYPEDFILTERMETADATAENTRY']._serialized_options = b'8\001'
+  _globals['_STATUSCODE']._serialized_start=1250
+  _globals['_STATUSCODE']._serialized_end=1555
+  _globals['_ADDRESS']._serialized_start=117
+  _globals['_ADDRESS']._serialized_end=246
+  _globals['_SOCKETADDRESS']._serialized_start=248
+  _globals['_SOCKETADDRESS']._serialized_end=320
+  _globals['_PIPE']._serialized_start=322
+  _globals['_PIPE']._serialized_end=342
+  _globals['_HEADERVALUE']._serialized_start=344
+  _globals['_HEADERVALUE']._serialized_end=404
+  _globals['_HEADERMAP']._serialized_start=406
+  _globals['_HEADERMAP']._serialized_end=470
+  _globals['_HEADERVALUEOPTION']._serialized_start=473
+  _globals['_HEADERVALUEOPTION']._serialized_end=755
+  _globals['_HEADERVALUEOPTION_HEADERAPPENDACTION']._serialized_start=630
+  _globals['_HEADERVALUEOPTION_HEADERAPPENDACTION']._serialized_end=755
+  _globals['_METADATA']._serialized_start=758
+  _globals['_METADATA']._serialized_end=1097
+  _globals['_METADATA_FILTERMETADATAENTRY']._serialized_start=937
+  _globals['_METADATA_FILTERMETADATAENTRY']._serialized_end=1015
+  _globals['_METADATA_TYPEDFILTERMETADATAENTRY']._serialized_start=1017
+  _globals['_METADATA_TYPEDFILTERMETADATAENTRY']._serialized_end=1097
+  _globals['_QUERYPARAMETER']._serialized_start=1099
+  _globals['_QUERYPARAMETER']._serialized_end=1143
+  _globals['_HTTPSTATUS']._serialized_start=1145
+  _globals['_HTTPSTATUS']._serialized_end=1206
+  _globals['_STATUS']._serialized_start=1208
+  _globals['_STATUS']._serialized_end=1247
 # @@protoc_insertion_point(module_scope)

@@ -7,6 +7,7 @@ beside Envoy's own. Fields that we never read or write are left out: protobuf sk
 """
 
 from collections import abc as _abc
+from google.protobuf import any_pb2 as _any_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import struct_pb2 as _struct_pb2
@@ -235,7 +236,7 @@ Global___HeaderValueOption: _TypeAlias = HeaderValueOption  # noqa: Y015
 
 @_typing.final
 class Metadata(_message.Message):
-    """What filters found out about a request, by the filter's name."""
+    """What filters found out about a request, by the filter's name: in JSON's types, and as messages."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -260,17 +261,42 @@ class Metadata(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class TypedFilterMetadataEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        @_builtins.property
+        def value(self) -> _any_pb2.Any: ...
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _any_pb2.Any | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     FILTER_METADATA_FIELD_NUMBER: _builtins.int
+    TYPED_FILTER_METADATA_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def filter_metadata(self) -> _containers.MessageMap[_builtins.str, _struct_pb2.Struct]: ...
+    @_builtins.property
+    def typed_filter_metadata(self) -> _containers.MessageMap[_builtins.str, _any_pb2.Any]: ...
     def __init__(
         self,
         *,
         filter_metadata: _abc.Mapping[_builtins.str, _struct_pb2.Struct] | None = ...,
+        typed_filter_metadata: _abc.Mapping[_builtins.str, _any_pb2.Any] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter_metadata", b"filter_metadata"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter_metadata", b"filter_metadata", "typed_filter_metadata", b"typed_filter_metadata"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
