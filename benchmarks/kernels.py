@@ -22,6 +22,7 @@ from benchmarks.environment import print_table, save
 from extauthz.core.views import letters, normalised
 from extauthz_kernels import (
     cap_runs,
+    estimate_tokens,
     fold,
     fold_words,
     join_spelled,
@@ -34,6 +35,7 @@ from extauthz_kernels import (
 )
 from tests.reference import fold as twin
 from tests.reference import members, percent
+from tests.reference import tokens as charged
 
 _SIZES = (10, 100, 1_000, 10_000, 100_000)
 _ROUNDS = 5
@@ -211,6 +213,13 @@ def percents(n: int) -> Contest:
     return Contest(lambda: percent_decode(octets, out), lambda: percent.percent_decode(query), None)
 
 
+def tokens_of(n: int) -> Contest:
+    """A text of about n bytes in three scripts, beside the twin, which reads runs with one expression."""
+    text = ("A quiet garden, 25 roses; тихий сад. 静かな庭\n".encode() * (n // 60 + 1))[:n]
+    octets = np.frombuffer(text, np.uint8)
+    return Contest(lambda: estimate_tokens(octets), lambda: charged.estimate_tokens(text), None)
+
+
 _CONTESTS = {
     "pack_windows": pack,
     "json_shape": shape,
@@ -221,6 +230,7 @@ _CONTESTS = {
     "worst_windows": worst,
     "json_members": members_of,
     "percent_decode": percents,
+    "estimate_tokens": tokens_of,
     "join_symbols": kernels_of_views.symbols,
     "longest_spelling": kernels_of_views.spelling,
     "fold_flags": kernels_of_views.flags,

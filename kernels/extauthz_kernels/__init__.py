@@ -17,6 +17,7 @@ from extauthz_kernels.pack import pack_windows
 from extauthz_kernels.percent import percent_decode
 from extauthz_kernels.runs import decode_codes, decode_groups
 from extauthz_kernels.scan import cap_runs, json_shape
+from extauthz_kernels.tokens import estimate_tokens
 from extauthz_kernels.words import changed_places, long_words, word_stream
 from extauthz_kernels.worst import worst_windows
 
@@ -26,6 +27,7 @@ __all__ = [
     "cipher_runs",
     "decode_codes",
     "decode_groups",
+    "estimate_tokens",
     "fold_flags",
     "fold_words",
     "hidden_runs",

@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any, ParamSpec, Protocol, TypeVar, cast
 
 import numba
+import numpy as np
 from numba.core.caching import UserProvidedCacheLocator
+from numba.extending import intrinsic, overload, register_jitable
+from numpy.typing import NDArray
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -74,3 +77,40 @@ def kernel(*signatures: Any) -> Callable[[Callable[P, R]], Kernel[P, R]]:
         return cast("Kernel[P, R]", jitted)
 
     return compile_
+
+
+def inlined(function: Callable[P, R]) -> Callable[P, R]:
+    """A part of kernels, compiled into each that calls it; in Python it stays the plain function."""
+    return cast("Callable[P, R]", register_jitable(error_model="numpy")(function))
+
+
+def publish(array: NDArray[np.int64], value: int) -> None:
+    """Set `array[0]` after every store before this one, and before every store after it.
+
+    For memory that outlives this process: one that is killed leaves what it had stored until then,
+    in the order of its instructions. So it is the compiler alone that must not reorder, and no
+    instruction is spent on that.
+    """
+    array[0] = value
+
+
+@intrinsic
+def _publish(_typing: Any, array: Any, value: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        target = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        word = context.cast(builder, arguments[1], signature.args[1], numba.int64)
+        builder.fence("seq_cst", "singlethread")
+        # Atomic: a plain store may be left out where another one to the same place follows.
+        builder.store_atomic(word, target, "monotonic", 8)
+        builder.fence("seq_cst", "singlethread")
+        return context.get_dummy_value()
+
+    return numba.void(array, value), generate
+
+
+@overload(publish)
+def _compiled_publish(array: Any, value: Any) -> Any:  # noqa: ARG001  # named as in `publish`
+    def store(array: Any, value: Any) -> None:
+        _publish(array, value)  # type: ignore[call-arg]  # Numba passes the first
+
+    return store
