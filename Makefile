@@ -8,7 +8,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 # Names, versions and hashes for every supported Python and platform, and no index address. The dev
-# lock holds the extra `dev` only: gpu, openvino, redis, otel and train bring gigabytes (torch) or
+# lock holds the extra `dev` only: gpu, openvino, otel and train bring gigabytes (torch) or
 # suit one machine, so they are installed by hand: .venv/bin/pip install -e '.[train]'.
 COMPILE = .venv-lock/bin/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 \
 	--fork-strategy fewest --generate-hashes --no-strip-extras --no-emit-index-url --no-annotate --upgrade \

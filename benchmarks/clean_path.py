@@ -23,6 +23,7 @@ from benchmarks.environment import print_table, save
 from benchmarks.hostile import Agreeable
 from benchmarks.workload import check_request, text
 from extauthz import service
+from extauthz.accounts import alone
 from extauthz.core import reading, receipts
 from extauthz.core.cancellation import Cancellation
 from extauthz.core.policy import Detect, Policy, Rule, Views
@@ -123,7 +124,9 @@ def _serve(scorer: service.ScoresTexts, views: Views, meter: _Meter) -> _Server:
 
     rule = Rule(detect=Detect(views=views))
     policy = Policy(digest="p" * 64, routes=(), default=rule)
-    return _Server(Authorizer(policy, scorer, meter.timed("record", observe), _KEY), reasons)
+    return _Server(
+        Authorizer(policy, scorer, alone(), meter.timed("record", observe), _KEY), reasons
+    )
 
 
 def _messages(size: int, count: int) -> list[bytes]:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from benchmarks.environment import print_table, save
 from benchmarks.workload import chat_body, check_request
+from extauthz.accounts import alone
 from extauthz.core.cancellation import Cancellation
 from extauthz.core.policy import Action, Policy, Rule
 from extauthz.core.reasons import Reason
@@ -71,8 +72,10 @@ async def _measure(rounds: int, concurrency: int) -> list[dict[str, float]]:
     session = _MeteredSession(directory.load(DEFAULT_MODEL), "cpu", threads=1)
     scorer: Scorer = open_scorer(session.directory, session)
     reasons: set[Reason] = set()
-    inspect = Authorizer(_policy(Action.INSPECT), scorer, lambda s: reasons.add(s.decision.reason))
-    trust = Authorizer(_policy(Action.ALLOW), scorer, lambda _: None)
+    inspect = Authorizer(
+        _policy(Action.INSPECT), scorer, alone(), lambda s: reasons.add(s.decision.reason)
+    )
+    trust = Authorizer(_policy(Action.ALLOW), scorer, alone(), lambda _: None)
     rows = []
     for tokens in _TOKENS:
         count = max(4, min(400, 8_000 // tokens))

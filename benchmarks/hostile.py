@@ -29,6 +29,7 @@ import uvloop
 
 from benchmarks.environment import print_table, save
 from benchmarks.worst_bodies import Body, catalogue
+from extauthz.accounts import alone
 from extauthz.core.call import Passage
 from extauthz.core.cancellation import Cancellation
 from extauthz.core.policy import Detect, Patterns, Policy, Rule
@@ -138,7 +139,7 @@ async def _cost(
 
     rule = Rule(detect=Detect(patterns=(_PATTERNS,)))
     policy = Policy(digest="benchmark", routes=(), default=rule)
-    authorizer = Authorizer(policy, Agreeable(served), observe)
+    authorizer = Authorizer(policy, Agreeable(served), alone(), observe)
     message, loop = _message(body), asyncio.get_running_loop()
     # What is loaded and cached at the first request of a kind is no cost of the one measured.
     await authorizer.check(_message(small), loop.time() + _PATIENCE_S, Cancellation())

@@ -66,6 +66,12 @@ def _declare(
         module.add_arguments(receipts)
         receipts.set_defaults(run=module.run)
 
+    budget = commands.add_parser("budget", help="show and change what a running server counts")
+    if "budget" in wanted:
+        module = importlib.import_module("extauthz.budget")
+        module.add_arguments(budget)
+        budget.set_defaults(run=module.run)
+
     for name, where, text in (
         ("train", "train", "fine-tune and export a model directory"),
         ("evaluate", "evaluation.evaluate", "measure a model directory on labelled data"),

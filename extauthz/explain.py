@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
+from extauthz.accounts import alone
 from extauthz.core.call import Call
 from extauthz.core.cancellation import Cancellation
 from extauthz.core.decision import Scored
@@ -80,7 +81,7 @@ async def explain(
     detokenise = Vocabularies(vocabularies).text
     session = Session(directory.load(model, calibration), "cpu", threads=1)
     scorer = open_scorer(session.directory, session)
-    authorizer = Authorizer(policy, scorer, lambda _: None, detokenise=detokenise)
+    authorizer = Authorizer(policy, scorer, alone(), lambda _: None, detokenise=detokenise)
     deadline = asyncio.get_running_loop().time() + _PATIENCE_S
     try:
         outcome = await authorizer.decide(policy, call, deadline, Cancellation())

@@ -6,6 +6,7 @@ import gc
 import logging
 import signal
 import sys
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -13,6 +14,9 @@ from typing import BinaryIO, Final
 import uvloop
 
 from extauthz import __version__
+from extauthz.accounts import Accounts
+from extauthz.core.budget.descriptors import LimitStatus
+from extauthz.core.budget.settlement import Settlement
 from extauthz.core.call import Provenance
 from extauthz.core.cancellation import Cancellation
 from extauthz.core.policy import Policy
@@ -25,15 +29,17 @@ from extauthz.model.session import Session
 from extauthz.model.vocabularies import Vocabularies
 from extauthz.policy_file import PolicyError
 from extauthz.policy_file import load as load_policy
-from extauthz.protocol import check, health
+from extauthz.protocol import access_log, check, health, rate_limit
 from extauthz.service import Authorizer
 from extauthz.settings import Settings
+from extauthz.store import Store
+from extauthz.store.memory import private_store
 from extauthz.telemetry.admin import Admin
 from extauthz.telemetry.drift import Spread, spread
 from extauthz.telemetry.metrics import Metrics
 from extauthz.telemetry.observation import Observation
 from extauthz.telemetry.records import RecordWriter
-from extauthz.transport import Methods, Transport, grpcio, http2
+from extauthz.transport import Methods, Sinks, Transport, grpcio, http2
 from extauthz.transport.options import ListenOptions
 
 _log: Final = logging.getLogger(__name__)
@@ -46,7 +52,10 @@ _WATCH_S: Final = 1.0
 #: own 5 ms would be half of what a check is allowed to cost others.
 _SWITCH_S: Final = 0.0005
 
-_START: Final[dict[str, Callable[[Methods, ListenOptions], Awaitable[Transport]]]] = {
+#: How often reservations that nobody settled are ended, and counters that ended are freed.
+_TICK_S: Final = 1.0
+
+_START: Final[dict[str, Callable[[Methods, ListenOptions, Sinks], Awaitable[Transport]]]] = {
     "h2corn": http2.start,
     "grpcio": grpcio.start,
 }
@@ -73,8 +82,15 @@ class Server:
         self._scorer: Final = open_scorer(self._session.directory, self._session)
         self._sink: Final = _open_sink(settings.records)
         self._records: Final = RecordWriter(self._sink)
+        self._store: Final = _open_store(settings)
+        self._accounts: Final = Accounts(self._store, self._settled)
         self._authorizer: Final = Authorizer(
-            policy, self._scorer, self._observe, key, Vocabularies(settings.vocabularies).text
+            policy,
+            self._scorer,
+            self._accounts,
+            self._observe,
+            key,
+            Vocabularies(settings.vocabularies).text,
         )
         self._stopping: Final = asyncio.Event()
         self._hung_up: Final = asyncio.Event()
@@ -88,17 +104,22 @@ class Server:
     async def run(self, ready: Callable[[tuple[str, ...]], None]) -> None:
         """Serve until `stop`. `ready` is called with the addresses once checks are answered."""
         settings = self._settings
-        methods = {check.METHOD: self._authorizer.check, health.METHOD: self._health}
+        methods: Methods = {
+            check.METHOD: self._authorizer.check,
+            health.METHOD: self._health,
+            rate_limit.METHOD: self._rate_limit,
+        }
+        sinks: Sinks = {access_log.METHOD: self._access_log}
         admin: Admin | None = None
         transports: list[Transport] = []
-        watch = asyncio.create_task(self._watch_policy())
+        tasks = [asyncio.create_task(self._watch_policy()), asyncio.create_task(self._tick())]
         try:
             if settings.admin:
                 with _named(settings.admin):
                     admin = Admin(settings.admin, self._metrics.registry, self._status)
             for options in settings.listeners:
                 with _named(options.address):
-                    transports.append(await _START[settings.transport](methods, options))
+                    transports.append(await _START[settings.transport](methods, options, sinks))
             # What was loaded stays; a collector that walks it again would stall checks for 0.1 s.
             gc.freeze()
             self._serving = True
@@ -108,9 +129,11 @@ class Server:
             # Envoy must see NOT_SERVING, and send its checks elsewhere, before connections close.
             await asyncio.sleep(settings.drain_wait_s)
         finally:
-            watch.cancel()
+            for task in tasks:
+                task.cancel()
             drains = (one.drain(settings.drain_grace_s) for one in transports)
             faults = await asyncio.gather(*drains, return_exceptions=True)
+            await self._store.close()
             self._close(admin)
             for fault in filter(None, faults):
                 _log.error("a listener did not drain: %s", type(fault).__name__)
@@ -126,7 +149,7 @@ class Server:
             _log.error("policy not reloaded, the last good one stays: %s", error)
             return
         if policy.digest != self._authorizer.policy.digest:
-            self._authorizer.policy = policy
+            self._authorizer.serve(policy)
             _log.info("policy %s loaded", policy.digest[:12])
         self._metrics.serve_policy(policy.digest)
 
@@ -150,6 +173,31 @@ class Server:
 
     async def _health(self, message: bytes, _deadline: float, _unused: Cancellation) -> bytes:
         return health.answer(message, serving=self._serving)
+
+    def _access_log(self, message: bytes) -> None:
+        self._accounts.settle(access_log.read(message))
+
+    async def _rate_limit(self, message: bytes, deadline: float, _unused: Cancellation) -> bytes:
+        asked = rate_limit.read(message)
+        if asked is None:
+            return rate_limit.write([_UNREADABLE])
+        return rate_limit.write(
+            [
+                await self._accounts.rate_limit(asked.domain, one, deadline)
+                for one in asked.descriptors
+            ]
+        )
+
+    async def _tick(self) -> None:
+        while True:
+            ticked = self._store.tick()
+            self._metrics.counters.set(ticked.counters)
+            self._metrics.reservations.set(ticked.reservations)
+            self._metrics.lost.inc(ticked.expired)
+            await asyncio.sleep(_TICK_S)
+
+    def _settled(self, settlement: Settlement) -> None:
+        self._metrics.settled(settlement, time.time())
 
     def _observe(self, seen: Observation) -> None:
         self._metrics.observe(seen)
@@ -200,6 +248,14 @@ def serve(settings: Settings) -> None:
         await server.run(lambda addresses: _log.info("serving on %s", ", ".join(addresses)))
 
     uvloop.run(main())
+
+
+#: A question that is no question is answered with no.
+_UNREADABLE: Final = LimitStatus(limited=True, amount=0, unit_s=0, remaining=0, reset_s=1.0)
+
+
+def _open_store(settings: Settings) -> Store:
+    return private_store(settings.store)
 
 
 @contextlib.contextmanager

@@ -11,11 +11,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, Protocol
 
+from extauthz.accounts import Accounts
 from extauthz.core import receipts
-from extauthz.core.body import is_coded
+from extauthz.core.budget.allowance import Allowance
+from extauthz.core.budget.demand import Demand
 from extauthz.core.call import Call, Passage
 from extauthz.core.cancellation import Cancellation
-from extauthz.core.decision import Decision, Scored, Signals, certain_denial, decide
+from extauthz.core.decision import Decision, Scored, Signals, Verdict, certain_denial, decide
 from extauthz.core.dialects import dialect_for
 from extauthz.core.findings import Detector, Finding
 from extauthz.core.identity import identified, identify
@@ -27,22 +29,13 @@ from extauthz.core.rules.unreadable import is_unreadable
 from extauthz.model.directory import ModelDirectory
 from extauthz.model.scorer import Scores
 from extauthz.protocol import check as wire
+from extauthz.readers import INLINE_BYTES, Readers
 from extauthz.telemetry.observation import Observation
 
 _log: Final = logging.getLogger(__name__)
 
 #: Share of the caller's time that we use, so that our answer arrives before its timeout does.
 _DEADLINE_SHARE: Final = 0.8
-#: Bodies up to here are read on the event loop (the worst take some 2 ms); larger ones on a thread.
-_INLINE_BYTES: Final = 8 * 1024
-#: Each string may be a text with views of its own, and costs up to 0.1 ms. A chat of 20 messages has
-#: 40 commas between its members, and as many in its sentences.
-_INLINE_COMMAS: Final = 100
-#: Parsing holds the interpreter for most of its time: more threads would read no faster.
-_READERS: Final = 2
-#: Bytes of large bodies that may wait to be read or be read at once. A parsed body takes up to 40
-#: times its size, so this bounds what many clients can make of our memory together.
-_MAX_READING_BYTES: Final = 64 * 1024 * 1024
 
 
 class ScoresTexts(Protocol):
@@ -79,20 +72,20 @@ class Authorizer:
         self,
         policy: Policy,
         scorer: ScoresTexts,
+        accounts: Accounts,
         observe: Callable[[Observation], None],
         receipt_key: bytes | None = None,
         detokenise: Detokenise = no_vocabulary,
     ) -> None:
-        """`policy` may be replaced at any time by assignment: a check reads it once.
+        """`serve` may replace `policy` at any time: a check reads it once.
 
         With `receipt_key` every allow carries a receipt, and records name principals by it.
         With `detokenise` prompts of token ids are read.
         """
-        self.policy = policy
         self._scorer: Final = scorer
+        self._accounts: Final = accounts
         self._observe: Final = observe
-        self._readers: Final = ThreadPoolExecutor(_READERS, "reader")
-        self._reading_bytes = 0
+        self._readers: Final = Readers()
         self._receipt_key: Final = receipt_key
         self._detokenise: Final = detokenise
         # Hashing lets go of the interpreter, and is done long before the reading is.
@@ -100,6 +93,12 @@ class Authorizer:
         # Written while nothing is wrong, so that a bug in writing has an answer too.
         self._after_bug: Final = _refuse(Call(), Failure.INTERNAL_ERROR)
         self._answer_to_bug: Final = wire.write(self._after_bug.decision, {})
+        self.serve(policy)
+
+    def serve(self, policy: Policy) -> None:
+        """Decide by this policy from now on, and count by its limits."""
+        self.policy = policy
+        self._accounts.serve(policy)
 
     async def check(self, message: bytes, deadline: float, cancellation: Cancellation) -> bytes:
         """CheckRequest bytes in, CheckResponse bytes out. Never raises for a message it received.
@@ -113,6 +112,7 @@ class Authorizer:
         arrived, started = loop.time(), time.perf_counter()
         allowed_s = _DEADLINE_SHARE * (deadline - arrived)
         policy = self.policy
+        call: Call | Failure = Failure.CHECK_MALFORMED
         try:
             call = wire.read(message)
             hashed = self._hash(b"" if isinstance(call, Failure) else call.body)
@@ -122,6 +122,8 @@ class Authorizer:
             answer = wire.write(outcome.decision, self._metadata(policy, outcome), receipt)
         except Exception as bug:  # noqa: BLE001 - an RPC error would be an allow under failure_mode_allow
             _report("answered with a denial", bug)
+            if isinstance(call, Call):
+                self._accounts.release(call)
             outcome, answer, digest = self._after_bug, self._answer_to_bug, _sha256(b"")
         principal = outcome.call.principal
         seen = Observation(
@@ -132,6 +134,7 @@ class Authorizer:
             self._scorer.directory.digest,
             digest.hex(),
             receipts.name_digest(self._receipt_key, principal) if principal else "",
+            self._accounts.model(outcome.signals.demand),
             allowed_s,
             time.perf_counter() - started,
         )
@@ -151,36 +154,67 @@ class Authorizer:
         if isinstance(call, Failure):
             return _refuse(Call(), call)
         principal = identify(call, policy.identity)
-        call = identified(call, principal, policy.identity)
+        tenant = identify(call, policy.tenant)
+        call = identified(call, principal, tenant, policy.sources)
         path = canonical_path(call.path)
         if isinstance(path, Failure):
             return _refuse(call, path)
-        if isinstance(principal, Failure):
-            return _refuse(call, principal)
+        for unclear in (principal, tenant):
+            if isinstance(unclear, Failure):
+                return _refuse(call, unclear)
         rule = policy.match(call, path)
-        if rule.action is Action.INSPECT:
-            signals = await self._inspect(rule, call, path, deadline, cancellation)
-        else:
-            signals = Signals(dialect=dialect_for(path))
-        return Outcome(call, rule, signals, decide(rule, signals, call.headers))
+        signals = await self._signals(rule, call, path, deadline, cancellation)
+        decision = decide(rule, signals, call.headers)
+        if signals.allowance is not None and decision.verdict is Verdict.DENY:
+            self._accounts.release(call)
+        return Outcome(call, rule, signals, decision)
 
-    async def _inspect(
+    async def _signals(
         self, rule: Rule, call: Call, path: str, deadline: float, cancellation: Cancellation
     ) -> Signals:
-        """The facts about the text of a request."""
+        """The facts about a request: what is in it, and whether its caller may have it."""
         dialect = dialect_for(path)
+        limited = self._accounts.limits(rule)
+        if rule.action is Action.DENY or (rule.action is Action.ALLOW and not limited):
+            return Signals(dialect=dialect)
         task = partial(read, call, path, dialect, rule, self._detokenise)
-        reading = await self._read(task, call, deadline, cancellation)
+        reading = _countable(
+            await self._readers.read(task, call, deadline, cancellation),
+            limited or rule.limits.caps,
+        )
+        allowance = await self._reserve(rule, call, reading, deadline) if limited else None
+        failure, counted = _told_apart(allowance)
         if isinstance(reading, Failure):
-            return Signals(failure=reading, dialect=dialect)
+            return Signals(failure=reading, dialect=dialect, allowance=counted)
         facts = Signals(
+            failure=failure,
             coverage=reading.coverage,
             dialect=dialect,
             stream=reading.stream,
             findings=reading.findings,
+            demand=reading.demand,
+            allowance=counted,
         )
-        if rule.detect.prompt_injection is None or certain_denial(rule, facts):
+        if facts.failure or not _asks_classifier(rule) or certain_denial(rule, facts):
             return facts  # the classifier is not asked when its answer would change nothing
+        return await self._scored(rule, reading, facts, deadline, cancellation)
+
+    async def _reserve(
+        self, rule: Rule, call: Call, reading: Reading | Failure, deadline: float
+    ) -> Allowance | Failure:
+        """Reserve what a request may cost. One that cannot be read costs that it is a request."""
+        demand = Demand(output_cap=0) if isinstance(reading, Failure) else reading.demand
+        return await self._accounts.reserve(call, rule, demand, deadline)
+
+    async def _scored(
+        self,
+        rule: Rule,
+        reading: Reading,
+        facts: Signals,
+        deadline: float,
+        cancellation: Cancellation,
+    ) -> Signals:
+        """The facts, and what the classifier says of the texts."""
         texts = [Passage(look.segment.provenance, look.text) for look in reading.looks]
         scores = await self._scorer.score(texts, rule.limits.tokens, deadline, cancellation)
         if isinstance(scores, Failure):
@@ -191,40 +225,15 @@ class Authorizer:
             findings=(*facts.findings, *_unreadable(rule, reading, scores)),
         )
 
-    async def _read(
-        self,
-        task: Callable[[], Reading | Failure],
-        call: Call,
-        deadline: float,
-        cancellation: Cancellation,
-    ) -> Reading | Failure:
-        """What `task` reads in a call: on a thread, a few at a time, where it may take long."""
-        if _is_quick(call):
-            return task()
-        weight = len(call.body)
-        if self._reading_bytes + weight > _MAX_READING_BYTES:
-            return Failure.OVERLOADED
-        self._reading_bytes += weight
-        try:
-            async with asyncio.timeout_at(deadline):
-                reading: Reading | Failure = await asyncio.get_running_loop().run_in_executor(
-                    self._readers, _if_wanted, task, cancellation
-                )
-                return reading
-        except TimeoutError:
-            return Failure.DEADLINE_EXCEEDED
-        finally:
-            self._reading_bytes -= weight
-
     def close(self) -> None:
         """Stop the threads that read and hash large bodies."""
-        self._readers.shutdown(wait=True, cancel_futures=True)
+        self._readers.close()
         self._hasher.shutdown(wait=True, cancel_futures=True)
 
     def _hash(self, body: bytes) -> asyncio.Future[bytes]:
         """SHA-256 of a body; large ones are hashed on a thread while they are read."""
         loop = asyncio.get_running_loop()
-        if len(body) > _INLINE_BYTES:
+        if len(body) > INLINE_BYTES:
             return loop.run_in_executor(self._hasher, _sha256, body)
         done: asyncio.Future[bytes] = loop.create_future()
         done.set_result(_sha256(body))
@@ -274,7 +283,44 @@ class Authorizer:
             "score": round(worst.score, 4) if worst and worst.score == worst.score else -1.0,
             "policy": policy.digest,
             "model": self._scorer.directory.digest,
+            **_limit_metadata(outcome.signals.allowance),
+            **self._settling(outcome),
         }
+
+    def _settling(self, outcome: Outcome) -> wire.Metadata:
+        """What the access log has to say for a reservation to be settled; nothing where there is none."""
+        allowance = outcome.signals.allowance
+        if allowance is None or allowance.limited or outcome.decision.verdict is Verdict.DENY:
+            return {}
+        return {
+            "id": outcome.call.id,
+            "replica": self._accounts.replica,
+            "billed_model": self._accounts.model(outcome.signals.demand),
+            "reserved_tokens": sum(allowance.reserved),
+        }
+
+
+def _asks_classifier(rule: Rule) -> bool:
+    return rule.action is Action.INSPECT and rule.detect.prompt_injection is not None
+
+
+def _countable(reading: Reading | Failure, counts: bool) -> Reading | Failure:
+    """The reading, unless what it asks for has to be counted and is no number."""
+    if counts and isinstance(reading, Reading) and not reading.demand.well_formed:
+        return Failure.OUTPUT_CAP_MALFORMED
+    return reading
+
+
+def _told_apart(
+    allowance: Allowance | Failure | None,
+) -> tuple[Failure | None, Allowance | None]:
+    return (allowance, None) if isinstance(allowance, Failure) else (None, allowance)
+
+
+def _limit_metadata(allowance: Allowance | None) -> wire.Metadata:
+    if allowance is None or allowance.limit is None:
+        return {}
+    return {"limit": allowance.limit.name, "limit_remaining": allowance.remaining_amount}
 
 
 def _unreadable(rule: Rule, reading: Reading, scores: Scores) -> Iterator[Finding]:
@@ -296,16 +342,6 @@ def _sha256(body: bytes) -> bytes:
     return hashlib.sha256(body).digest()
 
 
-def _is_quick(call: Call) -> bool:
-    """Whether reading a body takes but a moment: few bytes, of few strings, whatever they are."""
-    size = len(call.body)
-    return (
-        size <= _INLINE_BYTES
-        and call.body.count(b",") <= _INLINE_COMMAS
-        and not is_coded(call.headers)
-    )
-
-
 async def _by(deadline: float, hashed: asyncio.Future[bytes]) -> bytes:
     """The digest of a body, or none: a queue of large bodies keeps no answer beyond its deadline."""
     try:
@@ -313,12 +349,6 @@ async def _by(deadline: float, hashed: asyncio.Future[bytes]) -> bytes:
             return await hashed
     except TimeoutError:
         return b""
-
-
-def _if_wanted(
-    task: Callable[[], Reading | Failure], cancellation: Cancellation
-) -> Reading | Failure:
-    return Failure.CANCELLED if cancellation.cancelled else task()
 
 
 def _report(consequence: str, bug: Exception) -> None:

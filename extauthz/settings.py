@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final, Literal, TypeVar, get_args
 
 from extauthz.model import Device
+from extauthz.store.options import COUNTERS, OVERSHOOT, RESERVATIONS, StoreOptions
 from extauthz.transport.options import (
     MAX_DEADLINE_S,
     MAX_MESSAGE_BYTES,
@@ -34,6 +35,7 @@ class Settings:
     listeners: tuple[ListenOptions, ...]
     transport: TransportName
     admin: str
+    control: Path | None
     policy: Path
     model: Path
     calibration: Path | None
@@ -42,6 +44,7 @@ class Settings:
     records: str
     receipt_key: Path | None
     vocabularies: Mapping[str, Path]
+    store: StoreOptions
     drain_wait_s: float
     drain_grace_s: float
 
@@ -71,6 +74,12 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def _share(text: str) -> float:
+    if not 0 < (share := float(text)) <= 1:
+        raise ValueError
+    return share
+
+
 def _tcp(text: str) -> str:
     host, _, port = text.rpartition(":")
     if not host or "/" in host or not 0 <= int(port) <= 65_535:
@@ -97,6 +106,7 @@ def _one_of(names: tuple[str, ...]) -> Callable[[str], str]:
 
 _WHOLE: Final = _kind("a whole number above 0", _whole)
 _SECONDS: Final = _kind("seconds, 0 or more", _seconds)
+_SHARE: Final = _kind("a share above 0 and at most 1", _share)
 _LISTEN: Final = _kind("host:port or unix:/path", _addresses)
 _ADMIN: Final = _kind("host:port or nothing", lambda text: _tcp(text) if text else "")
 VOCABULARIES: Final = _kind("MODEL=FILE, several with commas", _named_files)
@@ -120,6 +130,12 @@ def add_arguments(parser: argparse.ArgumentParser, environ: Mapping[str, str] = 
     flag("listen", _LISTEN, "127.0.0.1:50051", "host:port or unix:/path; several with commas")
     flag("transport", _TRANSPORT, "h2corn", "HTTP/2 server: h2corn or grpcio")
     flag("admin", _ADMIN, "127.0.0.1:9100", "host:port of metrics and status page; empty for none")
+    flag(
+        "control",
+        _file,
+        "",
+        "Unix socket for `extauthz budget`, of this user alone; none: no socket",
+    )
     flag("policy", Path, str(DEFAULT_POLICY), "policy file; reloaded on SIGHUP and on change")
     flag("model", Path, str(DEFAULT_MODEL), "model directory")
     flag(
@@ -137,6 +153,19 @@ def add_arguments(parser: argparse.ArgumentParser, environ: Mapping[str, str] = 
         "vocabularies", VOCABULARIES, "", "tokenizer.json of models upstream: MODEL=FILE,MODEL=FILE"
     )
     flag("receipt-key", _file, "", "file with the key of inspection receipts; none: no receipts")
+    flag(
+        "redis", str, "", "Redis or Valkey that replicas share their budgets in: redis://host:port"
+    )
+    flag("replicas", _WHOLE, "1", "processes that share it")
+    flag(
+        "overshoot",
+        _SHARE,
+        str(OVERSHOOT),
+        "share of a rate's burst that all replicas together may have on top of it",
+    )
+    flag("budget-file", _file, "", "file in /dev/shm that processes of this machine count in")
+    flag("budget-counters", _WHOLE, str(COUNTERS), "counters of limits, a power of two")
+    flag("budget-reservations", _WHOLE, str(RESERVATIONS), "requests in flight, a power of two")
     flag("max-message-bytes", _WHOLE, str(MAX_MESSAGE_BYTES), "above Envoy's max_request_bytes")
     flag("max-deadline-s", _SECONDS, str(MAX_DEADLINE_S), "longest deadline granted to a Check")
     flag("drain-wait-s", _SECONDS, "2", "NOT_SERVING for so long before connections are closed")
@@ -163,6 +192,7 @@ def read(arguments: argparse.Namespace) -> Settings:
         listeners=listeners,
         transport=arguments.transport,
         admin=arguments.admin,
+        control=arguments.control,
         policy=arguments.policy,
         model=arguments.model,
         calibration=arguments.calibration,
@@ -171,6 +201,14 @@ def read(arguments: argparse.Namespace) -> Settings:
         records=arguments.records,
         receipt_key=arguments.receipt_key,
         vocabularies=arguments.vocabularies,
+        store=StoreOptions(
+            arguments.budget_counters,
+            arguments.budget_reservations,
+            arguments.budget_file,
+            arguments.redis,
+            arguments.replicas,
+            arguments.overshoot,
+        ),
         drain_wait_s=arguments.drain_wait_s,
         drain_grace_s=arguments.drain_grace_s,
     )

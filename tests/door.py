@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from extauthz.accounts import alone
 from extauthz.core.call import Passage
 from extauthz.core.cancellation import Cancellation
 from extauthz.core.policy import Identity, IdentitySource, Policy, Rule
@@ -72,7 +73,7 @@ class Door:
     def __init__(self, served: Policy | None = None, scorer: Scorer | None = None) -> None:
         self.seen: list[Observation] = []
         self.scorer = scorer or Scorer()
-        self.authorizer = Authorizer(served or policy(), self.scorer, self.seen.append)
+        self.authorizer = Authorizer(served or policy(), self.scorer, alone(), self.seen.append)
 
     async def check(self, message: bytes) -> bytes:
         deadline = asyncio.get_running_loop().time() + 10

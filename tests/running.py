@@ -13,6 +13,7 @@ from extauthz.protocol import check, health
 from extauthz.protocol._pb.health_pb2 import HealthCheckResponse
 from extauthz.server import Server
 from extauthz.settings import Settings
+from extauthz.store.options import StoreOptions
 from extauthz.transport.options import ListenOptions
 from tests import as_envoy
 
@@ -33,6 +34,8 @@ def settings_for(model: Path, policy: Path, records: Path, **changes: Any) -> Se
         "records": str(records),
         "receipt_key": None,
         "vocabularies": {},
+        "control": None,
+        "store": StoreOptions(counters=1024, reservations=1024),
         "drain_wait_s": 0.0,
         "drain_grace_s": 1.0,
     }

@@ -12,6 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import extauthz
+from extauthz.core.budget.limits import Budgets, Limit, Model, Price, Settle
 from extauthz.core.call import Provenance
 from extauthz.core.opaque import Opaque
 from extauthz.core.policy import (
@@ -210,7 +211,7 @@ WRONG_FIELDS: list[tuple[str | bytes, int, str]] = [
     (
         "[]\n",
         1,
-        "found a list at the top; expected a mapping with default, identity, routes, version",
+        "found a list at the top; expected a mapping with budgets, default, identity, routes, tenant, version",
     ),
     ("version: 1\n", 1, "found no key default at the top"),
     ("default: {}\n", 1, "found no key version at the top"),
@@ -862,7 +863,7 @@ EXAMPLES = re.findall(r"^```yaml\n(.*?)^```", DOCUMENT, re.MULTILINE | re.DOTALL
 
 def completed(example: str) -> bytes:
     """An example as a whole file: what is no file yet is a part of one, or of its only route."""
-    if not example.startswith(("version:", "default:", "identity:")):
+    if not example.startswith(("version:", "default:", "identity:", "tenant:", "budgets:")):
         match = "" if example.startswith("match:") else "match: {paths: [/]}\n"
         route = "name: a\n" + match + example
         example = "routes:\n  -\n" + "".join(f"    {line}\n" for line in route.splitlines())
@@ -887,8 +888,11 @@ def test_the_reference_shows_the_defaults_as_they_are() -> None:
 
 @pytest.mark.parametrize(
     "struct",
-    [Match, Rule, Detect, Views, ManyShot, Patterns, PromptInjection, Limits, Mutate, Identity],
-)
+    [
+        Match, Rule, Detect, Views, ManyShot, Patterns, PromptInjection, Limits, Mutate, Identity,
+        Budgets, Limit, Model, Price, Settle,
+    ],
+)  # fmt: skip
 def test_every_key_is_in_the_reference_with_an_example(struct: type[msgspec.Struct]) -> None:
     keys = set(struct.__struct_fields__)
     shown = set(re.findall(r"(\w+):", " ".join(EXAMPLES)))

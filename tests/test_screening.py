@@ -10,6 +10,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from extauthz.accounts import alone
 from extauthz.core.call import Call
 from extauthz.core.cancellation import Cancellation
 from extauthz.model import directory
@@ -113,7 +114,7 @@ async def judge(model: Path, call: Call, cancellation: Cancellation) -> tuple[st
     """Verdict and reason on a call under a real scorer."""
     session = Session(directory.load(model), "cpu", threads=1)
     scorer = open_scorer(session.directory, session)
-    authorizer = Authorizer(policy(), scorer, lambda _: None)
+    authorizer = Authorizer(policy(), scorer, alone(), lambda _: None)
     deadline = asyncio.get_running_loop().time() + 60
     try:
         outcome = await authorizer.decide(policy(), call, deadline, cancellation)

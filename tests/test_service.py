@@ -14,6 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from extauthz.accounts import alone
+from extauthz.core.budget.limits import Budgets
 from extauthz.core.call import Call, Provenance
 from extauthz.core.cancellation import Cancellation
 from extauthz.core.policy import Identity, IdentitySource, Policy, Rule
@@ -156,7 +158,7 @@ KEY = b"k" * 32
 def door_with_receipts(served: Policy, scorer: Scorer | None = None) -> Door:
     door = Door(served, scorer)
     door.scorer.directory = replace(MODEL, digest="cd" * 32)
-    door.authorizer = Authorizer(served, door.scorer, door.seen.append, KEY)
+    door.authorizer = Authorizer(served, door.scorer, alone(), door.seen.append, KEY)
     return door
 
 
@@ -374,7 +376,8 @@ def told_bug(answer: bytes) -> bool:
 
 
 class _BrokenPolicy:
-    digest, identity = "p" * 64, ()
+    digest, identity, tenant, sources = "p" * 64, (), (), ()
+    budgets = Budgets()
 
     def match(self, call: Call, path: str) -> Rule:
         raise KeyError(call.body, "open sesame")
@@ -413,7 +416,7 @@ async def test_a_bug_in_telemetry_changes_no_answer_and_says_nothing_of_the_requ
     def broken(seen: Observation) -> None:
         raise ValueError(seen.call.body)
 
-    authorizer = Authorizer(policy(), Scorer(), broken)
+    authorizer = Authorizer(policy(), Scorer(), alone(), broken)
     message = as_envoy.ask(builders.call(body=says("open sesame")))
 
     answer = await authorizer.check(message, asyncio.get_running_loop().time() + 1, Cancellation())
@@ -471,7 +474,7 @@ async def test_a_check_ends_under_the_policy_that_it_began_with() -> None:
     door = Door(policy(digest="old", name="before"), Scorer(slowly))
     check = asyncio.create_task(door.about())
     await entered.wait()
-    door.authorizer.policy = policy(digest="new", name="after", action="allow")
+    door.authorizer.serve(policy(digest="new", name="after", action="allow"))
     swapped.set()
     answer = await check
 

@@ -28,7 +28,7 @@ class Call:
     which a client may choose. `headers` have lower-case names; Envoy joins repeated ones with a
     comma. `path` includes the query string. `principal` is who asks, by the policy's `identity`, and
     until that was looked at the peer identity that Envoy verified (a SPIFFE id under mTLS); empty
-    when nobody is known. `context` holds the route's `context_extensions`, `metadata` what earlier
+    when nobody is known. `tenant` is to whom that belongs, by the policy's `tenant`. `context` holds the route's `context_extensions`, `metadata` what earlier
     Envoy filters found out, by filter (such as the verified claims of a JWT).
     """
 
@@ -40,6 +40,7 @@ class Call:
     headers: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
     body: bytes = b""
     principal: str = ""
+    tenant: str = ""
     source: str = ""
     context: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
     metadata: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)

@@ -1,17 +1,20 @@
 """Facts in, verdict out. `decide` is the only place where a failure or a score becomes one."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+from extauthz.core.budget.allowance import Allowance
+from extauthz.core.budget.demand import Demand
+from extauthz.core.budget.headers import limit_headers
 from extauthz.core.call import Provenance
 from extauthz.core.dialects import UNKNOWN_JSON, Dialect
 from extauthz.core.extract import Coverage
 from extauthz.core.findings import Finding
-from extauthz.core.policy import OWN_HEADER_PREFIX, Action, Detect, Mutate, Reaction, Rule
+from extauthz.core.policy import OWN_HEADER_PREFIX, Action, Detect, Limits, Mutate, Reaction, Rule
 from extauthz.core.reasons import SERVER_FAILURES, Failure, Reason
-from extauthz.core.refusals import Denial, denial
+from extauthz.core.refusals import NO_HEADERS, Denial, denial
 
 _ENVOY_HEADERS: Final = frozenset(
     {"x-envoy-auth-partial-body", "x-envoy-auth-failure-mode-allowed"}
@@ -19,6 +22,7 @@ _ENVOY_HEADERS: Final = frozenset(
 
 _NO_TEXT: Final = Coverage()
 _NO_CHANGE: Final = Mutate()
+_NO_DEMAND: Final = Demand()
 
 
 class Verdict(StrEnum):
@@ -50,7 +54,10 @@ class Scored:
 
 @dataclass(frozen=True, slots=True)
 class Signals:
-    """What is known about a call. Facts only, no verdict."""
+    """What is known about a call. Facts only, no verdict.
+
+    `demand` is what it asks of the upstream, `allowance` how its limits stand; None where none is for it.
+    """
 
     failure: Failure | None = None
     scored: tuple[Scored, ...] = ()
@@ -58,6 +65,8 @@ class Signals:
     dialect: Dialect = UNKNOWN_JSON
     stream: bool = False
     findings: tuple[Finding, ...] = ()
+    demand: Demand = _NO_DEMAND
+    allowance: Allowance | None = None
 
     @property
     def tokens(self) -> int:
@@ -82,7 +91,7 @@ class Decision:
     `denial` is set for the verdicts deny and error, and only then. `shadowed` holds the verdict
     that a shadow rule did not enforce. `removed_headers` are the client's forgeries. `flags` name
     what was noticed and let through, from closed lists and the policy: `special_tokens`,
-    `uninspected_image`, `pattern_codenames`.
+    `uninspected_image`, `pattern_codenames`. `limit_headers` tell the caller how the strictest limit stands.
     """
 
     verdict: Verdict
@@ -93,17 +102,19 @@ class Decision:
     mutate: Mutate = _NO_CHANGE
     removed_headers: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
+    limit_headers: Mapping[str, str] = field(default_factory=lambda: NO_HEADERS)
 
 
 def decide(rule: Rule, signals: Signals, headers: Mapping[str, str]) -> Decision:
     """The verdict on a call with these request `headers`. Pure and total."""
     verdict, reason = _judge(rule, signals)
     flags = _flags(rule.detect, signals)
+    limits = limit_headers(signals.allowance)
     shadowed = None
     if rule.shadow and verdict is not Verdict.ALLOW:
         verdict, shadowed = Verdict.ALLOW, verdict
     if verdict is not Verdict.ALLOW:
-        shape = denial(rule.deny_as, reason, signals.dialect, stream=signals.stream)
+        shape = denial(rule.deny_as, reason, signals.dialect, stream=signals.stream, limits=limits)
         return Decision(verdict, reason, rule.name, denial=shape, flags=flags)
     return Decision(
         Verdict.MUTATE if rule.mutate else Verdict.ALLOW,
@@ -113,6 +124,7 @@ def decide(rule: Rule, signals: Signals, headers: Mapping[str, str]) -> Decision
         mutate=rule.mutate or _NO_CHANGE,
         removed_headers=tuple(name for name in headers if is_reserved(name)),
         flags=flags,
+        limit_headers=limits,
     )
 
 
@@ -135,7 +147,22 @@ def certain_denial(rule: Rule, signals: Signals) -> Reason | None:
         return Reason(failure.value)
     if rule.action is Action.DENY:
         return Reason.ROUTE_DENIED
+    if signals.allowance is not None and signals.allowance.limited:
+        return Reason.OVER_BUDGET
+    if _asks_too_much(rule.limits, signals.demand):
+        return Reason.OUTPUT_CAP_EXCEEDED
     return _found(rule.detect, signals) if rule.action is Action.INSPECT else None
+
+
+def _asks_too_much(limits: Limits, demand: Demand) -> bool:
+    """We cannot change a body, so what asks for more is refused and not cut."""
+    if limits.choices is not None and demand.choices > limits.choices:
+        return True
+    if limits.output_tokens is None:
+        return False
+    if demand.output_cap is None:
+        return limits.output_required
+    return demand.output_cap > limits.output_tokens
 
 
 def _found(detect: Detect, signals: Signals) -> Reason | None:
@@ -160,7 +187,15 @@ def _flags(detect: Detect, signals: Signals) -> tuple[str, ...]:
         for kind in signals.coverage.opaque
         if detect.on_opaque(kind) is not Reaction.IGNORE
     }
-    return tuple(sorted(found | unread))
+    return tuple(sorted(found | unread | _budget_flags(signals.allowance)))
+
+
+def _budget_flags(allowance: Allowance | None) -> set[str]:
+    if allowance is None:
+        return set()
+    return {f"over_{name}" for name in allowance.shadowed} | (
+        {"uncounted"} if allowance.uncounted else set()
+    )
 
 
 def is_reserved(name: str) -> bool:

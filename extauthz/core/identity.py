@@ -67,18 +67,21 @@ def source_of(principal: str) -> IdentitySource | None:
     return IdentitySource.MTLS if principal else None
 
 
-def identified(call: Call, principal: str | Failure, sources: Iterable[Identity]) -> Call:
-    """`call` as the rest of us sees it: with its principal, and with no credential in it."""
+def identified(
+    call: Call, principal: str | Failure, tenant: str | Failure, sources: Iterable[Identity]
+) -> Call:
+    """`call` as the rest of us sees it: with its principal and tenant, and with no credential in it."""
     known = "" if isinstance(principal, Failure) else principal
+    known_tenant = "" if isinstance(tenant, Failure) else tenant
     secret = _CREDENTIALS.union(
         one.header for one in sources if one.source is IdentitySource.API_KEY
     )
     headers = call.headers
     if not secret.isdisjoint(headers):
         headers = {name: "" if name in secret else value for name, value in headers.items()}
-    elif known == call.principal:
+    elif known == call.principal and known_tenant == call.tenant:
         return call
-    return replace(call, principal=known, headers=headers)
+    return replace(call, principal=known, tenant=known_tenant, headers=headers)
 
 
 def _look(call: Call, source: Identity) -> str | Failure:

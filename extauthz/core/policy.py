@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from extauthz.core.budget.limits import Budgets
 from extauthz.core.call import Call, Provenance
 from extauthz.core.findings import Detector, Finding
 from extauthz.core.opaque import Opaque
@@ -199,14 +200,25 @@ _ON_OPAQUE: Final = {
 
 
 class Limits(_Spec, frozen=True):
-    """What one request may hold. More is denied, never cut.
+    """What one request may hold, and ask for. More is denied, never cut.
 
     body_bytes: as large as Envoy's max_request_bytes; coding agents send 200 KB to 2 MB.
     tokens: that the classifier reads for one request: all views, overlaps and special tokens.
+    output_tokens: the most that a request may ask for in each answer; None is no bound.
+    choices: how many answers a request may ask for; None is no bound.
+    output_required: a request that does not say how long an answer may be is denied too.
     """
 
     body_bytes: int = 8 * 1024 * 1024
     tokens: int = 32_768
+    output_tokens: int | None = None
+    choices: int | None = None
+    output_required: bool = False
+
+    @property
+    def caps(self) -> bool:
+        """Whether what a request asks for is bounded."""
+        return self.output_tokens is not None or self.choices is not None
 
 
 class Mutate(_Spec, frozen=True):
@@ -246,7 +258,7 @@ class Rule(_Spec, frozen=True):
 
 
 class Identity(_Spec, frozen=True):
-    """One place to look for the principal.
+    """One place to look for the principal, or for the tenant.
 
     Attributes:
         source: mtls is the peer certificate that Envoy verified; jwt a claim that its jwt_authn
@@ -267,13 +279,21 @@ class Policy(_Spec, frozen=True):
     """Rules in order, and the default for calls that none of them is for.
 
     `digest` is the SHA-256 of the policy file, hex: which policy a decision was made under.
-    `identity` lists where to look for the principal; the first that has one wins.
+    `identity` lists where to look for the principal; the first that has one wins. `tenant` lists
+    where to look for whom the principal belongs to, in the same way.
     """
 
     digest: str
     routes: tuple[Rule, ...]
     default: Rule
     identity: tuple[Identity, ...] = (Identity(source=IdentitySource.MTLS),)
+    tenant: tuple[Identity, ...] = ()
+    budgets: Budgets = Budgets()
+
+    @property
+    def sources(self) -> tuple[Identity, ...]:
+        """Every place where a call may hold a credential that nobody else is to see (`identified`)."""
+        return (*self.identity, *self.tenant)
 
     def match(self, call: Call, path: str) -> Rule:
         """The first rule that holds. Total: there is always the default.

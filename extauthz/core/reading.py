@@ -6,13 +6,14 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from extauthz.core.body import read_body
+from extauthz.core.budget.demand import Demand, demand, estimate
 from extauthz.core.call import Call, Provenance, Segment
 from extauthz.core.dialects import Dialect
 from extauthz.core.extract import Coverage, Extraction, extract
 from extauthz.core.findings import Detector, Finding
 from extauthz.core.media import Tree
 from extauthz.core.opaque import Opaque
-from extauthz.core.policy import Detect, Limits, Reaction, Rule
+from extauthz.core.policy import Action, Detect, Limits, Reaction, Rule
 from extauthz.core.query import read_query
 from extauthz.core.reasons import Failure
 from extauthz.core.rules.search import find
@@ -32,6 +33,7 @@ from extauthz.core.windows import CHARS_PER_TOKEN
 #: Characters of all looks for each of the raw ones, beyond what any request may have.
 _MOST_GROWTH: Final = 8
 _FREE_GROWTH: Final = 4_096
+_NO_DEMAND: Final = Demand()
 #: What token ids say to the model of a name; None where its vocabulary is not known.
 Detokenise = Callable[[str, Sequence[int]], str | None]
 
@@ -53,19 +55,22 @@ class Look:
 class Reading:
     """Everything there is to know about a request before the classifier is asked.
 
-    `stream`: the caller asked for its answer in pieces.
+    `stream`: the caller asked for its answer in pieces. `demand`: what it asks of the upstream.
     """
 
     looks: tuple[Look, ...]
     coverage: Coverage
     stream: bool
     findings: tuple[Finding, ...] = ()
+    demand: Demand = _NO_DEMAND
 
 
 def read(
     call: Call, path: str, dialect: Dialect, rule: Rule, detokenise: Detokenise = no_vocabulary
 ) -> Reading | Failure:
     """Read `call`, whose canonical path is `path`, as `rule` wants it looked at.
+
+    A rule that does not inspect has nothing looked at: only its demand is measured.
 
     Fails as `read_body` and `read_query` do, and with UPGRADE_UNREADABLE, HEADER_MISMATCH (a header
     repeats a member of the body and says something else), TOO_MANY_TOKENS (more texts or characters
@@ -79,6 +84,11 @@ def read(
     if Opaque.TOKEN_IDS in extraction.coverage.opaque:
         extraction = _spelled_out(extraction, dialect.model_of(path, body), detokenise)
     segments, coverage, findings, _ = extraction
+    tokens = estimate((segment.text for segment in segments), coverage)
+    asked = demand(dialect, path, body, tokens)
+    stream = dialect.wants_stream(path, body)
+    if rule.action is not Action.INSPECT:
+        return Reading((), coverage, stream, (), asked)
     if _is_too_much(segments, rule.limits):
         return Failure.TOO_MANY_TOKENS
     if grows_beyond_measure(segment.text for segment in segments):
@@ -87,7 +97,7 @@ def read(
     if _grew_beyond_measure(looks):
         return Failure.BODY_TOO_COMPLEX
     found = dict.fromkeys([*findings, *_found(looks, rule.detect)])
-    return Reading(looks, coverage, dialect.wants_stream(path, body), tuple(found))
+    return Reading(looks, coverage, stream, tuple(found), asked)
 
 
 def _open(call: Call, dialect: Dialect, limits: Limits) -> tuple[Tree, list[str]] | Failure:

@@ -31,12 +31,14 @@ class Failure(StrEnum):
     IDENTITY_AMBIGUOUS = "identity_ambiguous"
     PATH_AMBIGUOUS = "path_ambiguous"
     TOO_MANY_TOKENS = "too_many_tokens"
+    OUTPUT_CAP_MALFORMED = "output_cap_malformed"
 
     # We could not answer. The rule's `on_failure` decides.
     OVERLOADED = "overloaded"
     DEADLINE_EXCEEDED = "deadline_exceeded"
     CANCELLED = "cancelled"
     MODEL_FAULT = "model_fault"
+    STORE_FAULT = "store_fault"
 
     # A CheckRequest that is not one, or a bug of ours. Always denied.
     CHECK_MALFORMED = "check_malformed"
@@ -50,6 +52,7 @@ SERVER_FAILURES = frozenset(
         Failure.DEADLINE_EXCEEDED,
         Failure.CANCELLED,
         Failure.MODEL_FAULT,
+        Failure.STORE_FAULT,
     }
 )
 
@@ -64,6 +67,8 @@ class Reason(StrEnum):
     NOT_INSPECTED = "not_inspected"
     PROMPT_INJECTION = "prompt_injection"
     ROUTE_DENIED = "route_denied"
+    OVER_BUDGET = "over_budget"
+    OUTPUT_CAP_EXCEEDED = "output_cap_exceeded"
 
     HIDDEN_TEXT = "hidden_text"
     SPECIAL_TOKENS = "special_tokens"
@@ -97,9 +102,11 @@ class Reason(StrEnum):
     IDENTITY_AMBIGUOUS = "identity_ambiguous"
     PATH_AMBIGUOUS = "path_ambiguous"
     TOO_MANY_TOKENS = "too_many_tokens"
+    OUTPUT_CAP_MALFORMED = "output_cap_malformed"
     OVERLOADED = "overloaded"
     DEADLINE_EXCEEDED = "deadline_exceeded"
     CANCELLED = "cancelled"
     MODEL_FAULT = "model_fault"
+    STORE_FAULT = "store_fault"
     CHECK_MALFORMED = "check_malformed"
     INTERNAL_ERROR = "internal_error"

@@ -7,10 +7,12 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from extauthz.core.budget.limits import Budgets
 from extauthz.core.policy import Identity, IdentitySource, Policy, Rule
 from extauthz.policy_file import strict_yaml
+from extauthz.policy_file.budgets import budget_faults
 from extauthz.policy_file.fields import DEFAULT, ROUTE, Fault, faults
-from extauthz.policy_file.identities import identity_faults
+from extauthz.policy_file.identities import identity_faults, tenant_faults
 from extauthz.policy_file.meaning import order_faults, route_faults, rule_faults
 from extauthz.policy_file.strict_yaml import Document, Path, Problem, YamlError
 
@@ -54,6 +56,8 @@ class _File(msgspec.Struct):
     default: dict[str, Any]
     routes: list[dict[str, Any]] = []
     identity: tuple[Identity, ...] = (Identity(source=IdentitySource.MTLS),)
+    tenant: tuple[Identity, ...] = ()
+    budgets: Budgets = Budgets()
 
 
 _FILE: Final = msgspec.inspect.type_info(_File)
@@ -89,6 +93,8 @@ def parse(text: bytes, name: str) -> Policy:
         routes=tuple(routes),
         default=default,
         identity=file.identity,
+        tenant=file.tenant,
+        budgets=file.budgets,
     )
     _refuse(_meaning(file, policy, document.value), document, name)
     return policy
@@ -111,6 +117,10 @@ def _meaning(file: _File, policy: Policy, raw: Any) -> Iterator[Fault]:  # noqa:
     yield from order_faults(routes)
     if "identity" in raw:
         yield from identity_faults(policy, raw["identity"])
+    if "tenant" in raw:
+        yield from tenant_faults(policy, raw["tenant"])
+    if "budgets" in raw:
+        yield from budget_faults(policy, raw["budgets"])
 
 
 def _refuse(found: Iterable[Fault], document: Document, name: str) -> None:

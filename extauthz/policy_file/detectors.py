@@ -7,7 +7,7 @@ from extauthz.core.call import Provenance
 from extauthz.core.policy import Detect, Patterns, Reaction
 from extauthz.core.rules.linear import TooLargeError, instructions, refusal
 from extauthz.policy_file.fields import Fault, shown
-from extauthz.policy_file.grammar import NAME, Grammar
+from extauthz.policy_file.grammar import NAME, Grammar, empty_lists, repetitions
 from extauthz.policy_file.strict_yaml import Path
 
 #: Of one rule. As many literals as that compile in 0.2 s.
@@ -123,15 +123,13 @@ def _list_faults(one: Patterns, raw: dict[str, Any], path: Path) -> Iterator[Fau
         yield Fault(where, "ignore, with which the list changes nothing", "deny, flag, or no list")
     if not (one.regex or one.literals):
         yield Fault(path, "nothing to look for", "at least one regex or literal")
-    for key in ("regex", "literals"):
-        if raw.get(key) == []:
-            yield Fault((*path, key), "an empty list", f"at least one, or no key {key}")
+    yield from empty_lists(raw, ("regex", "literals"), path)
     for index, regex in enumerate(one.regex):
         yield from _regex_faults(regex, (*path, "regex", index))
     literals = [((*path, "literals", i), text) for i, text in enumerate(one.literals)]
     yield from _LITERAL.faults(literals)
-    yield from _repetitions(one.regex, (*path, "regex"))
-    yield from _repetitions([text.casefold() for text in one.literals], (*path, "literals"))
+    yield from repetitions(one.regex, (*path, "regex"))
+    yield from repetitions([text.casefold() for text in one.literals], (*path, "literals"))
 
 
 def _regex_faults(regex: str, path: Path) -> Iterator[Fault]:
@@ -143,14 +141,6 @@ def _regex_faults(regex: str, path: Path) -> Iterator[Fault]:
     elif (length := instructions(regex)) > _MAX_INSTRUCTIONS:
         found = f"{shown(regex)}, which compiles to {length} instructions"
         yield Fault(path, found, f"at most {_MAX_INSTRUCTIONS}: repeat less, or simpler classes")
-
-
-def _repetitions(texts: tuple[str, ...] | list[str], path: Path) -> Iterator[Fault]:
-    seen: set[str] = set()
-    for index, text in enumerate(texts):
-        if text in seen:
-            yield Fault((*path, index), f"{shown(text)} again", "each once")
-        seen.add(text)
 
 
 def _size_faults(detect: Detect, path: Path) -> Iterator[Fault]:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from extauthz.policy_file.fields import Fault, shown
 from extauthz.policy_file.strict_yaml import Path
@@ -30,3 +30,19 @@ class Grammar(NamedTuple):
 
 
 WORDS: Final = Grammar(lambda text: text != "" and text.isprintable(), "printable text")
+
+
+def empty_lists(raw: dict[str, Any], keys: Iterable[str], path: Path) -> Iterator[Fault]:
+    """One fault for each of `keys` of the mapping `raw`, at `path`, that lists nothing."""
+    for key in keys:
+        if raw.get(key) == []:
+            yield Fault((*path, key), "an empty list", f"at least one, or no key {key}")
+
+
+def repetitions(texts: Iterable[str], path: Path) -> Iterator[Fault]:
+    """One fault for each of the list `texts`, at `path`, that is there already."""
+    seen: set[str] = set()
+    for index, text in enumerate(texts):
+        if text in seen:
+            yield Fault((*path, index), f"{shown(text)} again", "each once")
+        seen.add(text)

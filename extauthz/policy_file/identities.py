@@ -1,11 +1,12 @@
-"""Whether the places where a principal is looked for are complete, and no client's to choose."""
+"""Whether the places where principal and tenant are looked for are complete, and no client's choice."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from extauthz.core.budget.limits import By
 from extauthz.core.policy import OWN_HEADER_PREFIX, Identity, IdentitySource, Policy, Rule
 from extauthz.policy_file.fields import Fault
-from extauthz.policy_file.grammar import HEADER, WORDS, Grammar
+from extauthz.policy_file.grammar import HEADER, WORDS, Grammar, empty_lists
 from extauthz.policy_file.strict_yaml import Path
 
 _MAX_SOURCES: Final = 8
@@ -42,16 +43,31 @@ _SET_HEADER: Final = Grammar(
 
 
 def identity_faults(policy: Policy, raw: list[dict[str, Any]]) -> Iterator[Fault]:
-    """What is wrong with the sources of `policy`; `raw` is the list they came from."""
-    if len(raw) > _MAX_SOURCES:
-        yield Fault(("identity",), f"{len(raw)} sources", f"at most {_MAX_SOURCES}")
-        return
-    for index, (one, written) in enumerate(zip(policy.identity, raw, strict=True)):
-        yield from _source_faults(one, written, ("identity", index))
-        if one in policy.identity[:index]:
-            yield Fault(("identity", index), "the same source again", "each once")
+    """What is wrong with where the principal is looked for; `raw` is the list it came from."""
+    yield from _sources_faults(policy.identity, raw, ("identity",))
     if not raw:
         yield from _unknown_faults(policy.routes)
+
+
+def tenant_faults(policy: Policy, raw: list[dict[str, Any]]) -> Iterator[Fault]:
+    """What is wrong with where the tenant is looked for; `raw` is the list it came from."""
+    yield from empty_lists({"tenant": raw}, ("tenant",), ())
+    yield from _sources_faults(policy.tenant, raw, ("tenant",))
+    if raw and not any(By.TENANT in limit.by for limit in policy.budgets.limits):
+        found = "tenant beside no limit by tenant, where it changes nothing"
+        yield Fault(("tenant",), found, "no key tenant, or a limit by tenant")
+
+
+def _sources_faults(
+    sources: tuple[Identity, ...], raw: list[dict[str, Any]], path: Path
+) -> Iterator[Fault]:
+    if len(raw) > _MAX_SOURCES:
+        yield Fault(path, f"{len(raw)} sources", f"at most {_MAX_SOURCES}")
+        return
+    for index, (one, written) in enumerate(zip(sources, raw, strict=True)):
+        yield from _source_faults(one, written, (*path, index))
+        if one in sources[:index]:
+            yield Fault((*path, index), "the same source again", "each once")
 
 
 def _unknown_faults(routes: tuple[Rule, ...]) -> Iterator[Fault]:

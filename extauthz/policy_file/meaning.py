@@ -14,6 +14,8 @@ from extauthz.policy_file.strict_yaml import Path
 
 _MAX_BODY_BYTES: Final = 64 * 1024 * 1024
 _MAX_TOKENS: Final = 1_000_000
+_MAX_OUTPUT_TOKENS: Final = 10_000_000
+_MAX_CHOICES: Final = 1_000
 
 _LABEL: Final = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _HOST: Final = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*")
@@ -151,11 +153,20 @@ def _action_faults(rule: Rule, raw: dict[str, Any], path: Path) -> Iterator[Faul
 
 
 def _limit_faults(limits: Limits, path: Path) -> Iterator[Fault]:
-    bounds = {"body_bytes": _MAX_BODY_BYTES, "tokens": _MAX_TOKENS}
+    bounds = {
+        "body_bytes": _MAX_BODY_BYTES,
+        "tokens": _MAX_TOKENS,
+        "output_tokens": _MAX_OUTPUT_TOKENS,
+        "choices": _MAX_CHOICES,
+    }
     for name, most in bounds.items():
         value = getattr(limits, name)
-        if not 1 <= value <= most:
+        if value is not None and not 1 <= value <= most:
             yield Fault((*path, name), shown(value), f"a number from 1 to {most}")
+    if limits.output_required and limits.output_tokens is None:
+        found = "output_required beside no output_tokens, where any length would do"
+        expected = "output_tokens too, or no key output_required"
+        yield Fault((*path, "output_required"), found, expected)
 
 
 def _mutate_faults(mutate: Mutate, path: Path) -> Iterator[Fault]:

@@ -83,7 +83,7 @@ def _allowed(decision: Decision, ours: Mapping[str, str]) -> check_pb2.CheckResp
         ok_response=check_pb2.OkHttpResponse(
             headers=_options({**change.set_headers, **ours}),
             headers_to_remove=[*change.remove_headers, *forged],
-            response_headers_to_add=_options(change.response_headers),
+            response_headers_to_add=_options({**decision.limit_headers, **change.response_headers}),
             query_parameters_to_set=[
                 core_pb2.QueryParameter(key=key, value=value)
                 for key, value in change.set_query.items()

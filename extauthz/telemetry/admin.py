@@ -6,7 +6,7 @@ It runs on threads of its own: a scrape of many series must not delay a check.
 import html
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Final
@@ -14,8 +14,13 @@ from typing import Final
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from extauthz.telemetry.consumers import Consumer
+
 #: Shown on the status page, in order.
 Status = Callable[[], Mapping[str, str]]
+#: The heaviest users, so many of them; shown by their digests.
+Heaviest = Callable[[int], Sequence[Consumer]]
+_SHOWN_USERS: Final = 20
 
 #: How soon `close`, which the event loop waits for, is noticed.
 _POLL_S: Final = 0.05
@@ -29,17 +34,37 @@ th,td{{text-align:left;padding:.4rem .8rem;border-bottom:1px solid #ddd;vertical
 td{{font-variant-numeric:tabular-nums;overflow-wrap:anywhere}} th{{font-weight:600}}
 </style><h1>extauthz</h1><table>{facts}</table>
 <h2>Decisions since start</h2><table><tr><th>rule<th>verdict<th>reason<th>not enforced<th>count</tr>
-{decisions}</table><p><a href="/metrics">metrics</a></p></html>"""
+{decisions}</table>{users}<p><a href="/metrics">metrics</a></p></html>"""
+
+_USERS: Final = """<h2>Heaviest users, last hours</h2>
+<table><tr><th>principal digest<th>tokens reserved<th>requests<th>strictest limit<th>left of it</tr>
+{rows}</table>"""
+
+
+def _nobody(_most: int) -> Sequence[Consumer]:
+    return ()
 
 
 class Admin:
     """A started admin server."""
 
-    def __init__(self, address: str, registry: CollectorRegistry, status: Status) -> None:
+    def __init__(
+        self,
+        address: str,
+        registry: CollectorRegistry,
+        status: Status,
+        heaviest: Heaviest = _nobody,
+    ) -> None:
         """Bind `host:port` and serve. Raises OSError when the address is taken."""
         host, _, port = address.rpartition(":")
         handler = type(
-            "Handler", (_Handler,), {"registry": registry, "status": staticmethod(status)}
+            "Handler",
+            (_Handler,),
+            {
+                "registry": registry,
+                "status": staticmethod(status),
+                "heaviest": staticmethod(heaviest),
+            },
         )
         self._server: Final = _Server((host.strip("[]"), int(port)), handler)
         threading.Thread(
@@ -69,6 +94,7 @@ class _Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     registry: CollectorRegistry
     status: Status
+    heaviest: Heaviest
     timeout = 10
 
     def do_GET(self) -> None:
@@ -100,8 +126,26 @@ class _Handler(BaseHTTPRequestHandler):
             for labels, value in _samples(self.registry, "extauthz_decisions_total")
         )
         return _PAGE.format(
-            facts=facts, decisions="".join(_row("td", *map(str, count)) for count in counts)
+            facts=facts,
+            decisions="".join(_row("td", *map(str, count)) for count in counts),
+            users=_users(self.heaviest(_SHOWN_USERS)),
         )
+
+
+def _users(consumers: Sequence[Consumer]) -> str:
+    """The heaviest users without their names; nothing where nobody is known."""
+    rows = "".join(
+        _row(
+            "td",
+            one.digest or "nobody known",
+            str(one.tokens),
+            str(one.requests),
+            one.limit or "none",
+            f"{one.remaining:.6f}".rstrip("0").rstrip(".") if one.limit else "",
+        )
+        for one in consumers
+    )
+    return _USERS.format(rows=rows) if rows else ""
 
 
 def _samples(registry: CollectorRegistry, name: str) -> list[tuple[dict[str, str], float]]:

@@ -5,6 +5,7 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from extauthz.core.budget.settlement import Settlement
 from extauthz.core.call import Provenance
 from extauthz.telemetry.drift import ENOUGH, RECENT, Drift, Spread, worst_of_each_text
 from extauthz.telemetry.observation import Observation
@@ -12,6 +13,9 @@ from extauthz.telemetry.observation import Observation
 #: Seconds. From a body that cannot be read to a long document on a CPU.
 _LATENCY: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _SCORE: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
+_LAG: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
+_ERROR: Final = (0.5, 0.75, 0.9, 0.95, 1.0, 1.05, 1.1, 1.25, 1.5, 2.0, 4.0, 16.0)
+_PARTS: Final = ("input", "output")
 _TOKENS: Final = (16, 64, 256, 1024, 4096, 16384, 65536)
 
 
@@ -71,6 +75,42 @@ class Metrics:
             ("provenance",),
             registry=self.registry,
         )
+        self.limited: Final = Counter(
+            "extauthz_limited",
+            "Requests over a limit, by limit; shadow limits deny nothing.",
+            ("limit", "shadow"),
+            registry=self.registry,
+        )
+        self.settlements: Final = Counter(
+            "extauthz_settlements",
+            "Access log entries about our decisions, by what came of them.",
+            ("outcome",),
+            registry=self.registry,
+        )
+        self.settlement_seconds: Final = Histogram(
+            "extauthz_settlement_seconds",
+            "From the end of an answer until what it used was charged.",
+            buckets=_LAG,
+            registry=self.registry,
+        )
+        self.estimate_error: Final = Histogram(
+            "extauthz_estimate_error",
+            "Reserved tokens over used ones: 1 is exact, below 1 a request used more than was held for it.",
+            ("part",),
+            buckets=_ERROR,
+            registry=self.registry,
+        )
+        self.lost: Final = Counter(
+            "extauthz_reservations_lost",
+            "Reservations that nobody settled in time.",
+            registry=self.registry,
+        )
+        self.reservations: Final = Gauge(
+            "extauthz_reservations", "Requests whose cost is reserved.", registry=self.registry
+        )
+        self.counters: Final = Gauge(
+            "extauthz_counters", "Counters of limits that are in use.", registry=self.registry
+        )
         self._drifts: dict[Provenance, Drift] = {}
         self.queued_tokens: Final = Gauge(
             "extauthz_queued_tokens", "Tokens that wait for the model.", registry=self.registry
@@ -112,9 +152,33 @@ class Metrics:
             self.uninspected.labels(kind).inc(count)
         for flag in decision.flags:
             self.flags.labels(flag, decision.rule).inc()
+        self._count_limits(seen)
         for provenance, score in worst_of_each_text(signals.scored):
             if provenance in self._drifts:
                 self._drifts[provenance].saw(score)
+
+    def _count_limits(self, seen: Observation) -> None:
+        allowance = seen.signals.allowance
+        if allowance is None:
+            return
+        if allowance.limited and allowance.limit is not None:
+            self.limited.labels(allowance.limit.name, "no").inc()
+        for name in allowance.shadowed:
+            self.limited.labels(name, "yes").inc()
+
+    def settled(self, settlement: Settlement, at_s: float) -> None:
+        """Count one entry of the access log. `at_s` is the Unix time now."""
+        report, settled = settlement.report, settlement.settled
+        if settled is None:
+            self.settlements.labels("unknown").inc()
+            return
+        self.settlements.labels("reported" if report.usage else "by_rule").inc()
+        if report.ended_s:
+            self.settlement_seconds.observe(max(0.0, at_s - report.ended_s))
+        if report.usage is not None:
+            for part, held, used in zip(_PARTS, settled.estimated, report.usage, strict=True):
+                if used:
+                    self.estimate_error.labels(part).observe(held / used)
 
     def compare_scores(self, honest: Mapping[Provenance, Spread]) -> None:
         """Show from now on how far scores are from those of honest texts."""

@@ -10,7 +10,7 @@ from extauthz.core.decision import Decision, Signals
 class Observation:
     """A decision with the facts it rests on. Durations are in seconds, digests hex.
 
-    `principal_digest` is empty for nobody.
+    `principal_digest` is empty for nobody. `billed_model` is the policy's name for the model.
     """
 
     call: Call
@@ -20,5 +20,6 @@ class Observation:
     model_digest: str
     body_sha256: str
     principal_digest: str
+    billed_model: str
     allowed_s: float
     took_s: float

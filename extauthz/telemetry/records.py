@@ -54,10 +54,29 @@ def record(seen: Observation, seq: int, at: datetime) -> dict[str, Any]:
         "threshold": worst.threshold if worst else None,
         "provenance": worst.provenance if worst else None,
         "view": worst.view if worst else None,
+        **_budget(seen),
         "policy": seen.policy_digest,
         "model": seen.model_digest,
         "allowed_ms": round(seen.allowed_s * 1e3, 1),
         "took_ms": round(seen.took_s * 1e3, 2),
+    }
+
+
+def _budget(seen: Observation) -> dict[str, Any]:
+    """What the request was expected to cost, and how its strictest limit stands."""
+    demand, allowance = seen.signals.demand, seen.signals.allowance
+    limit = allowance.limit if allowance else None
+    return {
+        "billed_model": seen.billed_model,
+        "input_tokens": demand.input_tokens,
+        "output_cap": demand.output_cap,
+        "choices": demand.choices,
+        "reserved_tokens": sum(allowance.reserved) if allowance else 0,
+        "limit": limit.name if limit else None,
+        "limit_count": limit.count if limit else None,
+        "limit_amount": limit.most_at_once if limit else None,
+        "limit_remaining": allowance.remaining_amount if allowance and limit else None,
+        "retry_after_s": allowance.wait_s if allowance else None,
     }
 
 

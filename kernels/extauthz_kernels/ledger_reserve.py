@@ -85,7 +85,7 @@ def _reset(kind: int, journal: NDArray[np.int64], line: int, now: int) -> int:
     """Time in ns until a counter of the journal is as new, 0 if nobody knows."""
     if kind in (CONCURRENT, LEASE):
         return 0
-    return max(0, journal[line + EXPIRES] - now)
+    return max(0, int(journal[line + EXPIRES]) - now)
 
 
 @kernel(

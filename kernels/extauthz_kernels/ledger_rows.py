@@ -136,9 +136,9 @@ def left_of(
 ) -> int:
     """What a limit has left: units, of a RATE ns. Below 0 if it is exceeded."""
     if kind == RATE:
-        return increment(amount, interval) - max(0, journal[line + EXPIRES] - now)
+        return increment(amount, interval) - max(0, int(journal[line + EXPIRES]) - now)
     if kind == LEASE:
-        return journal[line + VALUE]
+        return int(journal[line + VALUE])
     return plus(plus(amount, -journal[line + VALUE]), -beside)
 
 
@@ -164,7 +164,7 @@ def charge(kind: int, need: int, journal: NDArray[np.int64], line: int, now: int
         journal[line + VALUE] = plus(journal[line + VALUE], need)
         # What was charged earlier leaks away first. Refunds of it will move this charge to an
         # earlier time, by no more than what is held.
-        return journal[line + EXPIRES] - held
+        return int(journal[line + EXPIRES] - held)
     if kind == LEASE:
         journal[line + VALUE] = plus(journal[line + VALUE], -need)
         return 0

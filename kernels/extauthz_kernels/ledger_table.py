@@ -259,14 +259,12 @@ def adjust(
         return FULL_TABLE
     line = write_line(counters, slot, alive, key, now, journal, 0)
     if kind == RATE:
-        journal[line + EXPIRES] = plus(journal[line + EXPIRES], delta)
-        value = journal[line + EXPIRES]
+        value = journal[line + EXPIRES] = plus(journal[line + EXPIRES], delta)
     else:
         journal[line + EXPIRES] = min(BRIM, max(journal[line + EXPIRES], expires_at))
-        journal[line + VALUE] = plus(journal[line + VALUE], delta)
-        value = journal[line + VALUE]
+        value = journal[line + VALUE] = plus(journal[line + VALUE], delta)
     commit(counters, heads, journal, 1, -1, 0, 0)
-    return value
+    return int(value)
 
 
 @kernel(numba.int64(_TABLE, _TABLE, numba.int64, numba.int64, numba.int64, _WORDS))
@@ -294,7 +292,7 @@ def withdraw(
     slot, alive = seek(counters, False, key, now, journal, 0)
     if not alive:
         return 0
-    taken = max(0, min(most, counters[slot, VALUE]))
+    taken = int(max(0, min(most, counters[slot, VALUE])))
     line = write_line(counters, slot, alive, key, now, journal, 0)
     journal[line + VALUE] -= taken
     commit(counters, heads, journal, 1, -1, 0, 0)

@@ -10,6 +10,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from extauthz.telemetry.admin import Admin
+from extauthz.telemetry.consumers import Consumer
 from extauthz.telemetry.metrics import Metrics
 from tests import builders
 from tests.telemetry.observations import observation
@@ -75,6 +76,26 @@ def test_the_page_shows_status_and_decisions_as_text_and_never_as_markup(
     assert "<td>&lt;b&gt;chat&lt;/b&gt;<td>deny<td>prompt_injection<td>none<td>1" in page
     assert "<script>" not in page
     assert "<b>" not in page
+
+
+def test_the_page_names_the_heaviest_users_by_their_digests_alone(metrics: Metrics) -> None:
+    users = [
+        Consumer("header:x-user:alice", "d" * 64, 1_200, 3, "<i>tokens</i>", 12.5),
+        Consumer("", "", 10, 1, "", 0.0),
+    ]
+    admin = Admin("127.0.0.1:0", metrics.registry, lambda: STATUS, lambda most: users[:most])
+
+    page = get(admin, "/")[2]
+    admin.close()
+
+    assert "<h2>Heaviest users, last hours</h2>" in page
+    assert f"<td>{'d' * 64}<td>1200<td>3<td>&lt;i&gt;tokens&lt;/i&gt;<td>12.5" in page
+    assert "<td>nobody known<td>10<td>1<td>none<td></tr>" in page
+    assert "alice" not in page
+
+
+def test_without_users_the_page_has_no_table_of_them(admin: Admin) -> None:
+    assert "Heaviest" not in get(admin, "/")[2]
 
 
 @pytest.mark.parametrize("path", ["/metricsx", "/../etc/passwd", "/<script>"])

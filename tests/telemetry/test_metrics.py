@@ -8,6 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import generate_latest
 
+from extauthz.core.budget.demand import Demand
+from extauthz.core.budget.limits import Charge
+from extauthz.core.budget.report import Report, Usage
+from extauthz.core.budget.settlement import Settled, Settlement
 from extauthz.core.call import Provenance
 from extauthz.core.decision import Verdict
 from extauthz.core.findings import Detector, Finding
@@ -17,7 +21,7 @@ from extauthz.core.reasons import Reason
 from extauthz.telemetry.drift import ENOUGH, Spread
 from extauthz.telemetry.metrics import Metrics
 from tests import builders
-from tests.telemetry.observations import observation
+from tests.telemetry.observations import allowance, observation
 
 CLOSED: dict[str, set[str]] = {
     "verdict": {*Verdict},
@@ -26,6 +30,8 @@ CLOSED: dict[str, set[str]] = {
     "shadow": {"none", *Verdict},
     "provenance": {*Provenance},
     "coverage": {"scanned", "exempt_vocabulary"},
+    "flag": {"over_trial"},
+    "limit": {"tokens", "trial"},
 }
 WORDS = st.text(max_size=9)
 
@@ -121,11 +127,77 @@ def test_no_word_of_a_request_becomes_a_label(
     rule = builders.rule(name="chat", action=action.value)
     call: dict[str, Any] = {"path": path, "host": host, "method": method, "principal": principal}
     headers = {"x-" + path: host}
+    demand = Demand(path, 1, 2)
+    stands = allowance(limited=len(host) > 4, shadowed=("trial",))
 
-    metrics.observe(observation(*scores, rule=rule, headers=headers, **call))
+    seen = observation(
+        *scores, rule=rule, headers=headers, demand=demand, allowance=stands, tenant=host, **call
+    )
+    metrics.observe(seen)
 
     for name, value in labels(metrics):
-        assert name == "le" or value in CLOSED[name]
+        if name == "shadow":
+            assert value in CLOSED[name] | {"yes", "no"}
+        else:
+            assert name == "le" or value in CLOSED[name]
+
+
+def test_requests_over_a_limit_are_counted_by_limit_and_whether_it_is_on_trial(
+    metrics: Metrics,
+) -> None:
+    metrics.observe(observation(allowance=allowance(limited=True, shadowed=("trial", "other"))))
+    metrics.observe(observation(0.1, allowance=allowance(shadowed=("trial",))))
+    metrics.observe(observation(0.1, allowance=allowance()))
+
+    def count(limit: str, shadow: str) -> float | None:
+        found = {"limit": limit, "shadow": shadow}
+        return metrics.registry.get_sample_value("extauthz_limited_total", found)
+
+    assert (count("tokens", "no"), count("tokens", "yes")) == (1, None)
+    assert (count("trial", "yes"), count("other", "yes")) == (2, 1)
+
+
+def settlement(
+    usage: Usage | None, *, known: bool = True, ended_s: float = 100.0, held: Usage = Usage(20, 50)
+) -> Settlement:
+    report = Report("7", "r", "large", usage, False, ended_s)
+    return Settlement(report, usage or Charge.RESERVED, Settled(held, 3.0) if known else None)
+
+
+def test_settlements_are_counted_by_what_came_of_them(metrics: Metrics) -> None:
+    for one in (
+        settlement(Usage(10, 100)),
+        settlement(None),
+        settlement(None),
+        settlement(Usage(1, 1), known=False),
+    ):
+        metrics.settled(one, 102.0)
+    value = metrics.registry.get_sample_value
+
+    outcomes = ("reported", "by_rule", "unknown")
+    counts = [value("extauthz_settlements_total", {"outcome": one}) for one in outcomes]
+    assert counts == [1, 2, 1]
+    assert value("extauthz_settlement_seconds_count") == 3
+    assert value("extauthz_settlement_seconds_sum") == 6.0
+    assert value("extauthz_estimate_error_sum", {"part": "input"}) == 2.0
+    assert value("extauthz_estimate_error_sum", {"part": "output"}) == 0.5
+
+
+def test_an_end_that_is_not_known_or_ahead_of_our_clock_is_no_long_time(metrics: Metrics) -> None:
+    metrics.settled(settlement(Usage(1, 1), ended_s=0.0), 102.0)
+    metrics.settled(settlement(Usage(1, 1), ended_s=103.0), 102.0)
+    value = metrics.registry.get_sample_value
+
+    assert value("extauthz_settlement_seconds_count") == 1
+    assert value("extauthz_settlement_seconds_sum") == 0.0
+
+
+def test_what_used_nothing_says_nothing_about_estimates(metrics: Metrics) -> None:
+    metrics.settled(settlement(Usage(10, 0)), 102.0)
+    value = metrics.registry.get_sample_value
+
+    assert value("extauthz_estimate_error_count", {"part": "input"}) == 1
+    assert value("extauthz_estimate_error_count", {"part": "output"}) is None
 
 
 def test_only_the_policy_in_force_is_shown(metrics: Metrics) -> None:

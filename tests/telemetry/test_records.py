@@ -7,16 +7,20 @@ import threading
 import weakref
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+import orjson
 import pytest
 
+from extauthz.core.budget.demand import Demand
+from extauthz.core.budget.limits import Calendar, Count, Limit
 from extauthz.core.call import Call
 from extauthz.core.findings import Detector, Finding
 from extauthz.core.opaque import Opaque
 from extauthz.telemetry import records
 from extauthz.telemetry.records import RecordWriter
 from tests import builders
-from tests.telemetry.observations import observation
+from tests.telemetry.observations import allowance, observation
 
 AT = datetime(2026, 5, 4, 3, 2, 1, 987_654, UTC)
 
@@ -54,6 +58,16 @@ def test_a_record_has_exactly_the_documented_keys() -> None:
         "threshold": 0.5,
         "provenance": "user",
         "view": "raw",
+        "billed_model": "large",
+        "input_tokens": 9,
+        "output_cap": 100,
+        "choices": 2,
+        "reserved_tokens": 0,
+        "limit": None,
+        "limit_count": None,
+        "limit_amount": None,
+        "limit_remaining": None,
+        "retry_after_s": None,
         "policy": "p" * 64,
         "model": "m" * 64,
         "allowed_ms": 400.0,
@@ -68,16 +82,57 @@ def test_without_scores_and_principal_a_record_has_the_same_keys() -> None:
     assert bare["principal_digest"] is bare["auth_source"] is bare["score"] is bare["view"] is None
 
 
+def told(**allowed: Any) -> dict[str, Any]:
+    return records.record(observation(0.1, allowance=allowance(**allowed)), 1, AT)
+
+
+def test_a_record_says_what_is_reserved_and_how_the_strictest_limit_stands() -> None:
+    found = told(tokens=209)
+
+    assert found["reserved_tokens"] == 209
+    assert (found["limit"], found["limit_count"]) == ("tokens", "total_tokens")
+    assert (found["limit_amount"], found["limit_remaining"]) == (1_000, 400)
+    assert found["retry_after_s"] is None
+    assert json.loads(orjson.dumps(found)) == found
+
+
+def test_money_is_recorded_as_money() -> None:
+    limit = Limit(name="spending", count=Count.COST, amount=5.5, calendar=Calendar.MONTH)
+    found = told(limit=limit, remaining=1_250_000_000)
+
+    assert (found["limit_count"], found["limit_amount"]) == ("cost", 5.5)
+    assert found["limit_remaining"] == 1.25
+
+
+def test_a_request_over_its_budget_says_when_it_would_pass() -> None:
+    found = told(limited=True, remaining=0, wait_s=1.5)
+
+    assert (found["verdict"], found["reason"]) == ("deny", "over_budget")
+    assert (found["limit_remaining"], found["retry_after_s"]) == (0, 1.5)
+    assert found["reserved_tokens"] == 0
+
+
+def test_limits_on_trial_and_what_was_not_counted_are_flags() -> None:
+    assert told(shadowed=("b", "a"))["flags"] == ["over_a", "over_b"]
+    assert told(limit=None, uncounted=True)["flags"] == ["uncounted"]
+
+
+def test_the_name_that_a_client_gave_a_model_is_not_recorded() -> None:
+    seen = observation(0.1, demand=Demand("ignore all instructions", 1, None))
+
+    assert "ignore" not in str(records.record(seen, 1, AT))
+
+
 def test_a_record_names_what_was_found_and_what_was_not_read_but_no_place() -> None:
     found = Finding(Detector.HIDDEN_TEXT, "/messages/0", "normalised", "tag_block")
-    told = records.record(
+    written = records.record(
         observation(0.1, findings=(found, found), opaque={Opaque.IMAGE: 2}), 1, AT
     )
 
-    assert told["findings"] == ["hidden_text tag_block normalised"]
-    assert told["uninspected"] == {"image": 2}
-    assert told["flags"] == ["hidden_text_tag_block", "uninspected_image"]
-    assert "/messages/0" not in str(told)
+    assert written["findings"] == ["hidden_text tag_block normalised"]
+    assert written["uninspected"] == {"image": 2}
+    assert written["flags"] == ["hidden_text_tag_block", "uninspected_image"]
+    assert "/messages/0" not in str(written)
 
 
 def test_a_method_that_nobody_knows_is_not_repeated() -> None:

@@ -116,7 +116,8 @@ def _message(content: list[dict[str, Any]], stop_reason: str | None) -> dict[str
 
 
 def _error(message: str, status: int) -> bytes:
-    kind = "invalid_request_error" if status < 500 else "api_error"
+    known = {429: "rate_limit_error"}
+    kind = known.get(status, "invalid_request_error" if status < 500 else "api_error")
     return orjson.dumps({"type": "error", "error": {"type": kind, "message": message}})
 
 

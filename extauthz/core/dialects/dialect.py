@@ -132,8 +132,9 @@ class Dialect:
         model: path of the model's name, where the endpoint does not have it; empty if nothing has.
         stream_paths: endings of the endpoints that always stream.
         streams_unless_told: whether a request without `stream` asks for one.
-        max_tokens: paths of the most tokens an answer may have; for token budgets, which come next.
-        choices: paths of how many answers are wanted; likewise.
+        max_tokens: paths of the most tokens an answer may have.
+        negative_is_unlimited: whether a negative number there means that there is no cap.
+        choices: paths of how many answers are wanted.
         echoes: headers, lower case, that repeat a member of the body, at one of some paths.
         refuse: response body of a 200 refusal.
         refuse_stream: the same as a stream of `stream_type`.
@@ -151,6 +152,7 @@ class Dialect:
     streams_unless_told: bool = False
     stream_type: str = "text/event-stream"
     max_tokens: tuple[str, ...] = ("max_tokens",)
+    negative_is_unlimited: bool = False
     choices: tuple[str, ...] = ("n",)
     echoes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     refuse: Refusal | None = None

@@ -99,7 +99,8 @@ def _response(text: str) -> dict[str, Any]:
 
 def _error(message: str, status: int) -> bytes:
     """The error object of Google's APIs (google.rpc.Status in JSON)."""
-    name = "INVALID_ARGUMENT" if status < 500 else "UNAVAILABLE" if status == 503 else "INTERNAL"
+    known = {429: "RESOURCE_EXHAUSTED", 503: "UNAVAILABLE"}
+    name = known.get(status, "INVALID_ARGUMENT" if status < 500 else "INTERNAL")
     return orjson.dumps({"error": {"code": status, "message": message, "status": name}})
 
 

@@ -39,7 +39,7 @@ def _refuse_stream(text: str) -> bytes:
 
 
 def _error(message: str, status: int) -> bytes:
-    kind = "validation" if status < 500 else "overloaded"
+    kind = "validation" if status < 500 and status != 429 else "overloaded"
     return orjson.dumps({"error": message, "error_type": kind})
 
 

@@ -1,0 +1,285 @@
+"""The arrays that hold counters and reservations, and one method for each kernel over them."""
+
+import math
+import struct
+from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache
+from hashlib import blake2b
+from secrets import token_bytes
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from extauthz.core.budget.demand import Ask
+from extauthz.core.budget.limits import Charge
+from extauthz.core.budget.report import Usage
+from extauthz.store.plans import CALENDAR, KIND, RATE, Plans, signed
+from extauthz_kernels import ledger as kernels
+
+_MODES: Final = {
+    Charge.RESERVED: kernels.RESERVED,
+    Charge.INPUT: kernels.INPUT_ALONE,
+    Charge.NOTHING: kernels.NOTHING,
+}
+#: Limits that one request may fall under.
+ROWS: Final = kernels.ROWS
+_NOBODY_ELSE: Final = nullcontext()
+_REQUEST: Final = struct.Struct("16q")
+_SETTLEMENT: Final = struct.Struct("5q")
+_SECRET_BYTES: Final = 32
+#: Where kernels saturate: no amount of the policy is as large.
+_MOST: Final = 1 << 62
+#: Digests kept, of names that come again and again.
+_KEPT_DIGESTS: Final = 4_096
+
+
+class Answer(NamedTuple):
+    """What `reserve` says of one request. Times are ns; `row` counts within the plans, or is -1."""
+
+    state: int
+    row: int
+    remaining: int
+    wait_ns: int
+    reset_ns: int
+    shadowed: int
+
+
+class Seen(NamedTuple):
+    """One limit for one request: its row and counter, units used and left, ns until it is as new."""
+
+    row: int
+    key: int
+    used: int
+    remaining: int
+    reset_ns: int
+
+
+class Cells(NamedTuple):
+    """The arrays of a ledger, as the kernels describe them."""
+
+    counters: NDArray[np.int64]
+    heads: NDArray[np.int64]
+    items: NDArray[np.int64]
+    journal: NDArray[np.int64]
+
+
+def cells_size(counters: int, reservations: int) -> int:
+    """Bytes that the arrays take."""
+    return 8 * sum(math.prod(shape) for shape in _shapes(counters, reservations))
+
+
+def cells_in(memory: NDArray[np.int64], counters: int, reservations: int) -> Cells:
+    """The arrays in `memory`, one behind the other; zeros are empty arrays. Sizes are powers of two."""
+    cells, begin = [], 0
+    for shape in _shapes(counters, reservations):
+        end = begin + math.prod(shape)
+        cells.append(memory[begin:end].reshape(shape))
+        begin = end
+    return Cells(*cells)
+
+
+def private_cells(counters: int, reservations: int) -> Cells:
+    """Empty arrays of this process's own. What is not used of them costs nothing."""
+    memory = np.zeros(cells_size(counters, reservations) // 8, np.int64)
+    return cells_in(memory, counters, reservations)
+
+
+def _shapes(counters: int, reservations: int) -> tuple[tuple[int, ...], ...]:
+    return (
+        (counters + kernels.SHARED, 4),
+        (reservations, 8),
+        (reservations, ROWS, 6),
+        (kernels.JOURNAL,),
+    )
+
+
+class Ledger:
+    """Counters and reservations, without a clock: `now` is an instant in ns of the caller's."""
+
+    def __init__(
+        self,
+        cells: Cells,
+        secret: bytes = b"",
+        alone: AbstractContextManager[object] = _NOBODY_ELSE,
+    ) -> None:
+        """Count in `cells`. Counters are named by a `secret`, so that nobody can aim at one.
+
+        What changes `cells` is done within `alone`, where others may change them too.
+        """
+        self._cells: Final = cells
+        self._alone: Final = alone
+        self._secret: Final = secret or token_bytes(_SECRET_BYTES)
+        self._digest_of: Final = lru_cache(_KEPT_DIGESTS)(self._digest)
+        # One request at a time goes through these, without an array being made for it.
+        self._request, self._as_request = _row(1, ROWS)
+        self._settlement, self._as_settlement = _row(1, 5)
+        self._answers: Final = np.zeros((1, 6), np.int64)
+        self._results: Final = np.zeros((1, 5), np.int64)
+        self.row_keys: Final = np.zeros((1, ROWS), np.int64)
+        #: Of rows that are leases: units that the last request lacked, or (negative) left over.
+        self.lacking: Final = np.zeros((1, ROWS), np.int64)
+
+    def digest(self, text: str) -> int:
+        """What `text` is called in keys: 64 bits."""
+        return self._digest_of(text)
+
+    def _digest(self, text: str) -> int:
+        found = blake2b(text.encode(), digest_size=8, key=self._secret).digest()
+        return int.from_bytes(found, "little")
+
+    def reserve(
+        self, plans: Plans, ask: Ask, calendar: NDArray[np.int64], now: int, ttl_ns: int
+    ) -> Answer:
+        """Charge a request to every limit that is for it, or to none.
+
+        `calendar` is `Clock.calendar`. The reservation is settled by rule after `ttl_ns`.
+        """
+        first, last = plans.of(ask)
+        self._write(ask, first, last, ttl_ns)
+        counters, heads, items, journal = self._cells
+        with self._alone:
+            kernels.reserve(
+                counters,
+                heads,
+                items,
+                plans.rows,
+                plans.intervals,
+                self._request,
+                calendar,
+                now,
+                self._answers,
+                self.row_keys,
+                self.lacking,
+                journal,
+            )
+        return Answer(*self._answers[0].tolist())
+
+    def settle(self, call_id: str, charge: Usage | Charge, now: int) -> tuple[int, ...] | None:
+        """Charge what a request used, or what the rule says. None where nothing is reserved.
+
+        Returns the estimated input and output, and the instant at which they were reserved.
+        """
+        if isinstance(charge, Usage):
+            return self._settle(call_id, kernels.USED, charge, now)
+        return self._settle(call_id, _MODES[charge], Usage(0, 0), now)
+
+    def release(self, call_id: str, now: int) -> None:
+        """Take a reservation back: the request was refused after all. It still counts as a request."""
+        self._settle(call_id, kernels.NOTHING, Usage(0, 0), now, keep=1)
+
+    def expire(self, lost: Charge, now: int, most: int) -> int:
+        """Settle reservations that nobody will settle any more, `most` at a time. How many."""
+        counters, heads, items, journal = self._cells
+        with self._alone:
+            return kernels.expire(counters, heads, items, _MODES[lost], now, most, journal)
+
+    def sweep(self, now: int) -> int:
+        """Free what has ended. How many counters live."""
+        with self._alone:
+            return kernels.sweep(self._cells.counters, now)
+
+    @property
+    def reservations(self) -> int:
+        """Requests that are neither settled nor expired."""
+        return int((self._cells.heads[:, kernels.DEADLINE] > 0).sum())
+
+    def standing(self, plans: Plans, ask: Ask, calendar: NDArray[np.int64], now: int) -> list[Seen]:
+        """Each limit for a request, as it stands."""
+        first, last = plans.of(ask)
+        self._write(ask, first, last, 0)
+        states = np.zeros((1, ROWS, 3), np.int64)
+        with self._alone:
+            kernels.peek(
+                self._cells.counters,
+                plans.rows,
+                plans.intervals,
+                self._request,
+                calendar,
+                now,
+                states,
+                self.row_keys,
+                self._cells.journal,
+            )
+        rows = range(first, last)
+        return [
+            Seen(row, int(self.row_keys[0, row - first]), *states[0, row - first].tolist())
+            for row in rows
+        ]
+
+    def adjust(self, key: int, kind: int, delta: int, ends: int, now: int) -> int | None:
+        """Add to the counter `key`, which lives until `ends`. Its new value; None without room."""
+        counters, heads, _, journal = self._cells
+        with self._alone:
+            value = kernels.adjust(counters, heads, key, kind, delta, ends, now, journal)
+        return None if value == kernels.FULL_TABLE else value
+
+    def withdraw(self, key: int, most: int, now: int) -> int:
+        """Take up to `most` units out of a lease. How many there were."""
+        counters, heads, _, journal = self._cells
+        with self._alone:
+            return kernels.withdraw(counters, heads, key, most, now, journal)
+
+    def give_back(
+        self, plans: Plans, ask: Ask, amount: int, calendar: NDArray[np.int64], now: int
+    ) -> int:
+        """Give back units of every limit that is for a request. Of how many limits."""
+        found = self.standing(plans, ask, calendar, now)
+        for seen in found:
+            kind, interval = int(plans.rows[seen.row, KIND]), float(plans.intervals[seen.row])
+            delta = -round(amount * interval) if kind == RATE else -amount
+            ends = int(calendar[plans.rows[seen.row, CALENDAR], 1])
+            self.adjust(seen.key, kind, delta, ends, now)
+        return len(found)
+
+    def forget(self, plans: Plans, ask: Ask, calendar: NDArray[np.int64], now: int) -> int:
+        """Make every limit that is for a request as new. How many that are."""
+        found = self.standing(plans, ask, calendar, now)
+        with self._alone:
+            for seen in found:
+                kernels.forget(self._cells.counters, seen.key, now, self._cells.journal)
+        return len(found)
+
+    def _settle(
+        self, call_id: str, mode: int, usage: Usage, now: int, keep: int = 0
+    ) -> tuple[int, ...] | None:
+        _SETTLEMENT.pack_into(self._as_settlement, 0, self._id(call_id), mode, *usage, keep)
+        counters, heads, items, journal = self._cells
+        with self._alone:
+            kernels.settle(counters, heads, items, self._settlement, now, self._results, journal)
+        state, *facts = self._results[0].tolist()
+        return tuple(facts[:3]) if state == kernels.SETTLED else None
+
+    def _write(self, ask: Ask, first: int, last: int, ttl_ns: int) -> None:
+        _REQUEST.pack_into(
+            self._as_request,
+            0,
+            self._id(ask.id),
+            first,
+            last,
+            ttl_ns,
+            ask.input_price,
+            ask.output_price,
+            signed(self.digest(ask.principal)),
+            signed(self.digest(ask.tenant)),
+            signed(self.digest(ask.route)),
+            signed(self.digest(ask.model)),
+            *(min(units, _MOST) for units in _units(ask)),
+            1,
+        )
+
+    def _id(self, call_id: str) -> int:
+        return signed(self._digest(call_id))
+
+
+def _units(ask: Ask) -> tuple[int, int, int, int, int]:
+    """What a request costs, by what is counted, but for being one of those at the same time."""
+    used, made = ask.usage
+    price = used * ask.input_price + made * ask.output_price
+    return ask.requests, used, made, used + made, price
+
+
+def _row(rows: int, columns: int) -> tuple[NDArray[np.int64], memoryview]:
+    """An array, and its bytes to write into."""
+    array = np.zeros((rows, columns), np.int64)
+    return array, array.data.cast("B")

@@ -1,0 +1,175 @@
+"""Counters in a file: exact for all processes that count in it, whatever happens to one of them."""
+
+import asyncio
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import pytest
+
+from extauthz.core.budget.limits import Budgets
+from extauthz.core.budget.report import Usage
+from extauthz.core.reasons import Failure
+from extauthz.store.memory import MemoryStore, shared_store
+from extauthz.store.options import StoreOptions
+from extauthz.store.shared import BusyError, SharedCells
+from tests.store.test_stores import ask, day, slots
+
+OPTIONS = StoreOptions(counters=1024, reservations=1024)
+SPAWN = multiprocessing.get_context("spawn")
+PROCESSES = 4
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path / "counters"
+
+
+def opened(path: Path, amount: float = 1_000) -> MemoryStore:
+    store = shared_store(path, OPTIONS)
+    store.serve(Budgets(limits=(day(amount=amount), slots(10**6))))
+    return store
+
+
+def remaining(store: MemoryStore) -> int:
+    return asyncio.run(store.standing(ask("")))[0].remaining
+
+
+async def test_two_who_open_one_file_count_together_and_settle_for_each_other(path: Path) -> None:
+    first, second = opened(path), opened(path)
+    await first.reserve(ask("1", tokens=600), 0.0)
+
+    refused = await second.reserve(ask("2", tokens=600), 0.0)
+
+    assert not isinstance(refused, Failure)
+    assert refused.limited
+    assert second.settle(first.replica, "1", Usage(100, 0)) is not None
+    assert first.settle(first.replica, "1", Usage(100, 0)) is None
+    assert [one.remaining for one in await first.standing(ask(""))] == [900, 10**6]
+
+
+def test_a_file_of_other_sizes_or_of_another_kind_is_refused(path: Path) -> None:
+    opened(path)
+    with pytest.raises(ValueError, match="remove it first"):
+        SharedCells(path, 2048, 1024)
+    other = path.with_name("notes")
+    other.write_text("my notes\n")
+    with pytest.raises(ValueError, match="remove it first"):
+        SharedCells(other, 1024, 1024)
+    assert other.read_text() == "my notes\n"
+
+
+def test_counters_of_an_earlier_run_of_the_machine_are_not_believed(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asyncio.run(opened(path).reserve(ask("1", tokens=600), 0.0))
+    assert remaining(opened(path)) == 400
+    boot = path.with_name("boot")
+    boot.write_text("another\n")
+    monkeypatch.setattr("extauthz.store.shared._BOOT_ID", boot)
+    assert remaining(opened(path)) == 1_000
+
+
+def test_the_file_is_nobody_elses_to_read(path: Path) -> None:
+    opened(path)
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+async def test_counters_that_another_process_holds_for_too_long_are_a_fault(path: Path) -> None:
+    store, holder = opened(path), SharedCells(path, 1024, 1024)
+    with holder:
+        assert await store.reserve(ask("1"), 0.0) is Failure.STORE_FAULT
+        with pytest.raises(BusyError):
+            store.tick()
+    assert await store.reserve(ask("1"), 0.0) is not Failure.STORE_FAULT
+
+
+def _spend(path: Path, number: int, told: Connection) -> None:
+    """Reserve 7 tokens at a time, settle each as 3, until the budget is spent."""
+
+    async def spend() -> list[tuple[float, float, bool]]:
+        store, seen = opened(path, 3_000), []
+        for index in range(1_000):
+            asked = ask(f"{number}-{index}", tokens=7)
+            begun = time.monotonic()
+            allowance = await store.reserve(asked, 0.0)
+            while allowance is Failure.STORE_FAULT:
+                allowance = await store.reserve(asked, 0.0)
+            assert not isinstance(allowance, Failure)
+            seen.append((begun, time.monotonic(), not allowance.limited))
+            if not allowance.limited:
+                while True:
+                    try:
+                        settled = store.settle(store.replica, asked.id, Usage(3, 0))
+                    except BusyError:
+                        continue
+                    assert settled is not None
+                    break
+        return seen
+
+    told.send(asyncio.run(spend()))
+
+
+def test_processes_that_spend_one_budget_spend_just_that(path: Path) -> None:
+    """Each reservation settles at 3 tokens, so nobody may be refused while more than 6 are left
+
+    over, but for what others hold at that instant, and all of it together is never above the budget.
+    """
+    pipes = []
+    for number in range(PROCESSES):
+        receives, sends = SPAWN.Pipe(duplex=False)
+        process = SPAWN.Process(target=_spend, args=(path, number, sends))
+        process.start()
+        pipes.append((process, receives))
+    seen = []
+    for process, receives in pipes:
+        seen += receives.recv()
+        process.join(60)
+        assert process.exitcode == 0
+
+    admitted = sum(granted for _, _, granted in seen)
+    assert 3 * admitted <= 3_000
+    assert 3 * admitted > 3_000 - 7 * PROCESSES
+    assert remaining(opened(path, 3_000)) == 3_000 - 3 * admitted
+    # Linearizable: once somebody was told that all is spent and everything is settled, nobody who
+    # asks later is granted more than what settlements gave back.
+    exhausted = max(end for _, end, granted in seen if granted)
+    assert all(not granted for begun, _, granted in seen if begun > exhausted)
+
+
+def _spend_for_ever(path: Path, told: Connection) -> None:
+    async def spend() -> None:
+        store = opened(path, 10**12)
+        told.send(True)
+        index = 0
+        while True:
+            index += 1
+            asked = ask(f"{os.getpid()}-{index}", tokens=7)
+            await store.reserve(asked, 0.0)
+            store.settle(store.replica, asked.id, Usage(3, 0))
+
+    asyncio.run(spend())
+
+
+def test_a_process_that_is_killed_leaves_whole_requests_and_no_lock(path: Path) -> None:
+    for round_ in range(8):
+        receives, sends = SPAWN.Pipe(duplex=False)
+        process = SPAWN.Process(target=_spend_for_ever, args=(path, sends))
+        process.start()
+        assert receives.poll(60)
+        time.sleep(0.002 * round_)  # noqa: ASYNC251 - the point at which it dies is to be any
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGKILL)
+        process.join(60)
+
+    store = opened(path, 10**12)
+    used, places = asyncio.run(store.standing(ask("")))
+    reserved = store.tick().reservations
+    # A request is whole: 7 tokens and a place while it is reserved, 3 and none once it is settled.
+    assert reserved <= 8
+    assert places.used == reserved
+    assert (used.used - 7 * reserved) % 3 == 0
