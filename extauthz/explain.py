@@ -16,7 +16,7 @@ from extauthz.core.decision import Scored
 from extauthz.core.findings import Finding
 from extauthz.core.path import canonical_path
 from extauthz.core.policy import Policy
-from extauthz.core.reading import Detokenise, read
+from extauthz.core.reading import Vocabulary, read
 from extauthz.core.reasons import Failure
 from extauthz.model import directory
 from extauthz.model.scorer import open_scorer
@@ -78,25 +78,25 @@ async def explain(
     calibration: Path | None = None,
 ) -> Trace:
     """Decide on `call` exactly as the server would that is given these, without a deadline."""
-    detokenise = Vocabularies(vocabularies).text
+    vocabulary = Vocabularies(vocabularies)
     session = Session(directory.load(model, calibration), "cpu", threads=1)
     scorer = open_scorer(session.directory, session)
-    authorizer = Authorizer(policy, scorer, alone(), lambda _: None, detokenise=detokenise)
+    authorizer = Authorizer(policy, scorer, alone(), lambda _: None, vocabulary=vocabulary)
     deadline = asyncio.get_running_loop().time() + _PATIENCE_S
     try:
         outcome = await authorizer.decide(policy, call, deadline, Cancellation())
     finally:
         authorizer.close()
         scorer.close()
-    return Trace(outcome, _texts(outcome, detokenise), policy.digest, session.directory)
+    return Trace(outcome, _texts(outcome, vocabulary), policy.digest, session.directory)
 
 
-def _texts(outcome: Outcome, detokenise: Detokenise) -> tuple[str, ...]:
+def _texts(outcome: Outcome, vocabulary: Vocabulary) -> tuple[str, ...]:
     """The texts that were scored, in the order of the scores."""
     path = canonical_path(outcome.call.path)
     if isinstance(path, Failure) or not outcome.signals.scored:
         return ()
-    reading = read(outcome.call, path, outcome.signals.dialect, outcome.rule, detokenise)
+    reading = read(outcome.call, path, outcome.signals.dialect, outcome.rule, vocabulary)
     return () if isinstance(reading, Failure) else tuple(look.text for look in reading.looks)
 
 

@@ -23,7 +23,7 @@ from extauthz.core.findings import Detector, Finding
 from extauthz.core.identity import identified, identify
 from extauthz.core.path import canonical_path
 from extauthz.core.policy import Action, Policy, Reaction, Rule
-from extauthz.core.reading import Detokenise, Reading, no_vocabulary, read
+from extauthz.core.reading import NO_VOCABULARY, Reading, Vocabulary, read
 from extauthz.core.reasons import Failure
 from extauthz.core.rules.unreadable import is_unreadable
 from extauthz.model.directory import ModelDirectory
@@ -75,19 +75,19 @@ class Authorizer:
         accounts: Accounts,
         observe: Callable[[Observation], None],
         receipt_key: bytes | None = None,
-        detokenise: Detokenise = no_vocabulary,
+        vocabulary: Vocabulary = NO_VOCABULARY,
     ) -> None:
         """`serve` may replace `policy` at any time: a check reads it once.
 
         With `receipt_key` every allow carries a receipt, and records name principals by it.
-        With `detokenise` prompts of token ids are read.
+        With `vocabulary` prompts of token ids are read, and texts are counted and not estimated.
         """
         self._scorer: Final = scorer
         self._accounts: Final = accounts
         self._observe: Final = observe
         self._readers: Final = Readers()
         self._receipt_key: Final = receipt_key
-        self._detokenise: Final = detokenise
+        self._vocabulary: Final = vocabulary
         # Hashing lets go of the interpreter, and is done long before the reading is.
         self._hasher: Final = ThreadPoolExecutor(1, "hasher")
         # Written while nothing is wrong, so that a bug in writing has an answer too.
@@ -177,7 +177,7 @@ class Authorizer:
         limited = self._accounts.limits(rule)
         if rule.action is Action.DENY or (rule.action is Action.ALLOW and not limited):
             return Signals(dialect=dialect)
-        task = partial(read, call, path, dialect, rule, self._detokenise)
+        task = partial(read, call, path, dialect, rule, self._vocabulary)
         reading = _countable(
             await self._readers.read(task, call, deadline, cancellation),
             limited or rule.limits.caps,

@@ -1,9 +1,10 @@
 """A request into the texts to score and the facts about them: decode, extract, view. Pure, bounded."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from functools import partial
+from typing import Final, Protocol
 
 from extauthz.core.body import read_body
 from extauthz.core.budget.demand import Demand, demand, estimate
@@ -34,12 +35,29 @@ from extauthz.core.windows import CHARS_PER_TOKEN
 _MOST_GROWTH: Final = 8
 _FREE_GROWTH: Final = 4_096
 _NO_DEMAND: Final = Demand()
-#: What token ids say to the model of a name; None where its vocabulary is not known.
-Detokenise = Callable[[str, Sequence[int]], str | None]
 
 
-def no_vocabulary(_model: str, _ids: Sequence[int]) -> None:
+class Vocabulary(Protocol):
+    """What is known of the vocabularies of models upstream. None where that is nothing."""
+
+    def text(self, model: str, ids: Sequence[int]) -> str | None:
+        """What token ids say to the model of a name."""
+
+    def count(self, model: str, text: str) -> int | None:
+        """Tokens that a text is to it; None too where counting would take too long."""
+
+
+class NoVocabulary:
     """Nothing is known of any model's vocabulary."""
+
+    def text(self, _model: str, _ids: Sequence[int]) -> None:
+        """Nobody knows what token ids say."""
+
+    def count(self, _model: str, _text: str) -> None:
+        """Nobody knows how many tokens a text is."""
+
+
+NO_VOCABULARY: Final = NoVocabulary()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +84,7 @@ class Reading:
 
 
 def read(
-    call: Call, path: str, dialect: Dialect, rule: Rule, detokenise: Detokenise = no_vocabulary
+    call: Call, path: str, dialect: Dialect, rule: Rule, vocabulary: Vocabulary = NO_VOCABULARY
 ) -> Reading | Failure:
     """Read `call`, whose canonical path is `path`, as `rule` wants it looked at.
 
@@ -82,9 +100,10 @@ def read(
     body, query = opened
     extraction = extract(body, dialect, query)
     if Opaque.TOKEN_IDS in extraction.coverage.opaque:
-        extraction = _spelled_out(extraction, dialect.model_of(path, body), detokenise)
+        extraction = _spelled_out(extraction, dialect.model_of(path, body), vocabulary)
     segments, coverage, findings, _ = extraction
-    tokens = estimate((segment.text for segment in segments), coverage)
+    count = partial(vocabulary.count, dialect.model_of(path, body))
+    tokens = estimate((segment.text for segment in segments), coverage, count)
     asked = demand(dialect, path, body, tokens)
     stream = dialect.wants_stream(path, body)
     if rule.action is not Action.INSPECT:
@@ -115,9 +134,9 @@ def _open(call: Call, dialect: Dialect, limits: Limits) -> tuple[Tree, list[str]
     return body, [text for pair in query for text in pair]
 
 
-def _spelled_out(extraction: Extraction, model: str, detokenise: Detokenise) -> Extraction:
+def _spelled_out(extraction: Extraction, model: str, vocabulary: Vocabulary) -> Extraction:
     """The extraction with the text of token ids, each array a segment, where a vocabulary is known."""
-    given = [(ids, detokenise(model, ids)) for ids in extraction.token_ids]
+    given = [(ids, vocabulary.text(model, ids)) for ids in extraction.token_ids]
     read_ids = [(ids, text) for ids, text in given if text is not None]
     if not read_ids:
         return extraction

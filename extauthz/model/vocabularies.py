@@ -1,4 +1,4 @@
-"""Vocabularies of the models upstream: what their token ids say, so that prompts of numbers are read."""
+"""Vocabularies of the models upstream: what token ids say to them, and how many tokens a text is."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,9 +8,13 @@ from tokenizers import Tokenizer
 
 from extauthz.model.directory import ModelError
 
+#: Longer texts are estimated: counting these takes up to 10 ms, and in a long text the error of an
+#: estimate is small.
+_COUNTED_CHARS: Final = 16_384
+
 
 class Vocabularies:
-    """The text of token ids, for the models whose `tokenizer.json` is at hand."""
+    """For the models whose `tokenizer.json` is at hand."""
 
     def __init__(self, paths: Mapping[str, Path]) -> None:
         """Load one file per name of a model upstream. Raises ModelError when one cannot be read."""
@@ -26,6 +30,13 @@ class Vocabularies:
             return None
         text: str = tokenizer.decode(list(ids), skip_special_tokens=False)
         return text
+
+    def count(self, model: str, text: str) -> int | None:
+        """Tokens of `text`, without markers around it; None if nobody knows or it is too long."""
+        tokenizer = self._tokenizers.get(model)
+        if tokenizer is None or len(text) > _COUNTED_CHARS:
+            return None
+        return len(tokenizer.encode(text, add_special_tokens=False).ids)
 
 
 def _load(path: Path) -> Tokenizer:

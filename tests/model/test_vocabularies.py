@@ -32,7 +32,7 @@ def vocabularies(tmp_path_factory: pytest.TempPathFactory) -> Vocabularies:
 def reading(vocabularies: Vocabularies, model: str, prompt: object) -> Reading:
     body = json.dumps({"model": model, "prompt": prompt}).encode()
     call = builders.call(path=PATH, body=body)
-    found = read(call, PATH, dialect_for(PATH), Rule(), vocabularies.text)
+    found = read(call, PATH, dialect_for(PATH), Rule(), vocabularies)
     assert isinstance(found, Reading)
     return found
 
@@ -78,3 +78,20 @@ def test_a_file_that_is_no_tokenizer_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(ModelError, match=r"tokenizer\.json: not a tokenizer"):
         Vocabularies({"small": path})
+
+
+def test_texts_are_counted_by_the_vocabulary_of_the_model(vocabularies: Vocabularies) -> None:
+    text = "Hello there"
+    found = reading(vocabularies, "small", text)
+    # The model's name is a text too: whatever is said counts, as nobody knows what is passed on.
+    counted = [vocabularies.count("small", one) or 0 for one in (text, "small")]
+    assert found.demand.input_tokens == sum(counted) + 2 * 4
+    assert reading(vocabularies, "large", text).demand.input_tokens != 0
+
+
+def test_nobody_counts_for_a_model_without_a_vocabulary_or_a_text_without_end(
+    vocabularies: Vocabularies,
+) -> None:
+    assert vocabularies.count("large", "Hello") is None
+    assert vocabularies.count("small", "a" * 16_385) is None
+    assert vocabularies.count("small", "") == 0
