@@ -15,6 +15,7 @@ import uvloop
 
 from extauthz import __version__
 from extauthz.accounts import Accounts
+from extauthz.control import Control, Desk
 from extauthz.core.budget.descriptors import LimitStatus
 from extauthz.core.budget.settlement import Settlement
 from extauthz.core.call import Provenance
@@ -32,9 +33,9 @@ from extauthz.policy_file import load as load_policy
 from extauthz.protocol import access_log, check, health, rate_limit
 from extauthz.service import Authorizer
 from extauthz.settings import Settings
-from extauthz.store import Store
-from extauthz.store.memory import private_store
+from extauthz.store.opening import open_store
 from extauthz.telemetry.admin import Admin
+from extauthz.telemetry.consumers import Consumer, Consumers
 from extauthz.telemetry.drift import Spread, spread
 from extauthz.telemetry.metrics import Metrics
 from extauthz.telemetry.observation import Observation
@@ -82,7 +83,7 @@ class Server:
         self._scorer: Final = open_scorer(self._session.directory, self._session)
         self._sink: Final = _open_sink(settings.records)
         self._records: Final = RecordWriter(self._sink)
-        self._store: Final = _open_store(settings)
+        self._store: Final = open_store(settings.store)
         self._accounts: Final = Accounts(self._store, self._settled)
         self._authorizer: Final = Authorizer(
             policy,
@@ -90,8 +91,9 @@ class Server:
             self._accounts,
             self._observe,
             key,
-            Vocabularies(settings.vocabularies).text,
+            Vocabularies(settings.vocabularies),
         )
+        self._consumers: Final = Consumers(time.monotonic())
         self._stopping: Final = asyncio.Event()
         self._hung_up: Final = asyncio.Event()
         self._serving = False
@@ -112,11 +114,15 @@ class Server:
         sinks: Sinks = {access_log.METHOD: self._access_log}
         admin: Admin | None = None
         transports: list[Transport] = []
+        control = self._control()
+        await self._store.open()
         tasks = [asyncio.create_task(self._watch_policy()), asyncio.create_task(self._tick())]
         try:
             if settings.admin:
                 with _named(settings.admin):
                     admin = Admin(settings.admin, self._metrics.registry, self._status)
+            if control is not None:
+                await control.start()
             for options in settings.listeners:
                 with _named(options.address):
                     transports.append(await _START[settings.transport](methods, options, sinks))
@@ -133,6 +139,8 @@ class Server:
                 task.cancel()
             drains = (one.drain(settings.drain_grace_s) for one in transports)
             faults = await asyncio.gather(*drains, return_exceptions=True)
+            if control is not None:
+                await control.close()
             await self._store.close()
             self._close(admin)
             for fault in filter(None, faults):
@@ -201,7 +209,18 @@ class Server:
 
     def _observe(self, seen: Observation) -> None:
         self._metrics.observe(seen)
+        self._consumers.observe(seen, time.monotonic())
         self._records.observe(seen)
+
+    def _control(self) -> Control | None:
+        if self._settings.control is None:
+            return None
+        desk = Desk(self._store, lambda: self._authorizer.policy, self._heaviest)
+        with _named(str(self._settings.control)):
+            return Control(self._settings.control, desk)
+
+    def _heaviest(self, most: int) -> list[Consumer]:
+        return self._consumers.heaviest(most, time.monotonic())
 
     def _gauges(self) -> None:
         model = self._scorer.directory
@@ -221,6 +240,7 @@ class Server:
             "model digest": f"sha256:{model.digest}",
             "receipts": "on" if self._settings.receipt_key else "off",
             "queued tokens": str(self._scorer.queued_tokens),
+            "budgets counted": self._store.where,
         }
 
     def _close(self, admin: Admin | None) -> None:
@@ -252,10 +272,6 @@ def serve(settings: Settings) -> None:
 
 #: A question that is no question is answered with no.
 _UNREADABLE: Final = LimitStatus(limited=True, amount=0, unit_s=0, remaining=0, reset_s=1.0)
-
-
-def _open_store(settings: Settings) -> Store:
-    return private_store(settings.store)
 
 
 @contextlib.contextmanager

@@ -29,7 +29,8 @@ from extauthz.service import Authorizer
 from extauthz.store.memory import MemoryStore, private_store
 from extauthz.store.options import StoreOptions
 from tests import as_envoy, builders
-from tests.door import MARKER, Door, Scorer
+from tests.canary_model import CANARY
+from tests.door import Door, Scorer
 
 WHO = Identity(source=IdentitySource.HEADER, header="x-user")
 TENANT = Identity(source=IdentitySource.HEADER, header="x-tenant")
@@ -85,7 +86,7 @@ class Bank(Door):
         return [status.remaining for status in found if status is not None]
 
     def report(self, call_id: str, usage: Usage | None = None, **changes: Any) -> None:
-        plain = {
+        plain: dict[str, Any] = {
             "replica": self.accounts.replica,
             "model": "other",
             "failed": False,
@@ -187,7 +188,7 @@ async def test_without_a_usage_the_policy_says_what_is_charged(
 
 async def test_a_request_that_is_denied_gives_its_tokens_back_and_was_a_request() -> None:
     bank = Bank(day(), day("requests", 10, count=Count.REQUESTS))
-    response = await bank.ask(text=MARKER, max_tokens=900)
+    response = await bank.ask(text=CANARY, max_tokens=900)
     assert headers(response)["x-extauthz-reason"] == "prompt_injection"
     assert await bank.left() == [1_000, 9]
     assert "id" not in metadata(response)

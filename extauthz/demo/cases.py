@@ -14,6 +14,7 @@ from extauthz.demo.client import Request
 
 _PARTNER: Final = "partner.llm.test"
 _TRIAL: Final = "trial.llm.test"
+_TEAM: Final = "team.llm.test"
 
 #: What a client could send to look as if it had been checked. None of it may get through.
 FORGED: Final = (
@@ -63,7 +64,7 @@ class Case:
 
 def cases() -> list[Case]:
     """The requests in the order in which they are sent."""
-    return [*_honest(), *_attacks(), *_hidden(), *_unread(), *_routes()]
+    return [*_honest(), *_attacks(), *_hidden(), *_unread(), *_routes(), *_budgets()]
 
 
 def _honest() -> list[Case]:
@@ -140,6 +141,16 @@ def _routes() -> list[Case]:
         Case("an override on a route on trial", _chat(_OVERRIDE, host=_TRIAL), "allow", "prompt_injection"),
         Case("a list of models", listing, "allow", "not_inspected"),
     ]  # fmt: skip
+
+
+def _budgets() -> list[Case]:
+    """A team with a hundred thousand tokens a day, and one request an hour."""
+    question = _chat("Suggest a name for our new printer.", host=_TEAM)
+    again = _chat("And one for the old printer?", host=_TEAM)
+    return [
+        Case("a team's one request of the hour", question, "allow", "clean"),
+        Case("its next one", again, "deny", "over_budget"),
+    ]
 
 
 def _attack(name: str, request: Request) -> Case:

@@ -34,6 +34,13 @@ class Store(Protocol):
     def replica(self) -> str:
         """What this process is called in the metadata of its decisions: 16 hexadecimal digits."""
 
+    @property
+    def where(self) -> str:
+        """Where the counters are, and whether they can be reached: for a person."""
+
+    async def open(self) -> bool:
+        """Connect, for a second at most. Whether counters are in reach: they may be later."""
+
     def serve(self, budgets: Budgets) -> None:
         """Limit by these from now on. What was counted for a limit stays."""
 

@@ -25,24 +25,31 @@ _EXPIRED_AT_ONCE: Final = 10_000
 
 def private_store(options: StoreOptions = DEFAULT) -> "MemoryStore":
     """Counters that no other process sees."""
-    return MemoryStore(Ledger(private_cells(options.counters, options.reservations)), Clock())
+    ledger = Ledger(private_cells(options.counters, options.reservations))
+    return MemoryStore(ledger, Clock(), "in this process")
 
 
 def shared_store(path: Path, options: StoreOptions = DEFAULT) -> "MemoryStore":
     """Counters in a file, for all processes of this machine that open it."""
     cells = SharedCells(path, options.counters, options.reservations)
-    return MemoryStore(Ledger(cells.cells, cells.secret, cells), Clock())
+    ledger = Ledger(cells.cells, cells.secret, cells)
+    return MemoryStore(ledger, Clock(), f"by this machine's processes, in {path}")
 
 
 class MemoryStore:
     """Answers from a ledger, at once."""
 
-    def __init__(self, ledger: Ledger, clock: Clock) -> None:
+    def __init__(self, ledger: Ledger, clock: Clock, where: str = "in memory") -> None:
         """Count in `ledger`. Nothing is limited until `serve`."""
         self.replica: Final = token_hex(8)
+        self.where: Final = where
         self._ledger: Final = ledger
         self._clock: Final = clock
         self.serve(Budgets())
+
+    async def open(self) -> bool:
+        """Nothing is elsewhere."""
+        return True
 
     def serve(self, budgets: Budgets) -> None:
         """Limit by these from now on. What was counted for a limit stays."""
