@@ -71,7 +71,7 @@ def _report(entry: access_log_pb2.HTTPAccessLogEntry) -> Report | None:
         call,
         replica,
         _text(ours, "billed_model"),
-        _usage(common.metadata),
+        _usage(common),
         _failed(entry),
         _ended_s(common),
     )
@@ -82,8 +82,11 @@ def _text(metadata: Struct, name: str) -> str:
     return "" if value is None else value.string_value
 
 
-def _usage(metadata: core_pb2.Metadata) -> Usage | None:
-    return _normalised(metadata) or _as_the_api_says(metadata)
+def _usage(common: access_log_pb2.AccessLogCommon) -> Usage | None:
+    """Streams of some APIs begin with counts. Of one that was cut short, those are not the last."""
+    if usage := _normalised(common.metadata):
+        return usage
+    return None if _cut_short(common) else _as_the_api_says(common.metadata)
 
 
 def _normalised(metadata: core_pb2.Metadata) -> Usage | None:
@@ -133,9 +136,12 @@ def _claimed(input_tokens: int | None, output_tokens: int | None) -> Usage | Non
 
 
 def _failed(entry: access_log_pb2.HTTPAccessLogEntry) -> bool:
+    return entry.response.response_code.value >= _ERROR and not _cut_short(entry.common_properties)
+
+
+def _cut_short(common: access_log_pb2.AccessLogCommon) -> bool:
     """Our .proto has only those flags that say that an answer, or the wait for it, was cut short."""
-    flags = entry.common_properties.response_flags
-    return entry.response.response_code.value >= _ERROR and not flags.ListFields()
+    return bool(common.response_flags.ListFields())
 
 
 def _ended_s(common: access_log_pb2.AccessLogCommon) -> float:

@@ -14,7 +14,9 @@ import numpy as np
 import uvloop
 
 from extauthz import policy_file
+from extauthz.accounts import Accounts
 from extauthz.core.batcher import Batcher, Job
+from extauthz.core.budget.settlement import Settlement
 from extauthz.core.call import Passage
 from extauthz.core.cancellation import Cancellation
 from extauthz.core.reasons import Failure
@@ -23,16 +25,17 @@ from extauthz.demo.processes import Envoy, bootstrap
 from extauthz.demo.upstream import Received, Upstream
 from extauthz.model.directory import ModelDirectory
 from extauthz.model.scorer import RunsModel, Scorer, Scores
-from extauthz.protocol import check, health
+from extauthz.protocol import access_log, check, health
 from extauthz.service import Authorizer, ScoresTexts
+from extauthz.store.memory import private_store
 from extauthz.telemetry.observation import Observation
-from extauthz.transport import Methods, Transport, grpcio, http2
+from extauthz.transport import Methods, Sinks, Transport, grpcio, http2
 from extauthz.transport.options import ListenOptions
 
 POLICY = Path(__file__).with_name("policy.yaml")
 LOOPBACK = ListenOptions("127.0.0.1:0")
 
-_START: dict[str, Callable[[Methods, ListenOptions], Awaitable[Transport]]] = {
+_START: dict[str, Callable[[Methods, ListenOptions, Sinks], Awaitable[Transport]]] = {
     "h2corn": http2.start,
     "grpcio": grpcio.start,
 }
@@ -57,6 +60,11 @@ class Filter:
         self.transport = transport
         self.checks: list[bytes] = []
         self.observed: list[Observation] = []
+        #: Messages of Envoy's access log, and what became of their entries. With `holds_logs` nothing
+        #: becomes of one, until `settle` is given it.
+        self.logs: list[bytes] = []
+        self.holds_logs = False
+        self.settlements: list[Settlement] = []
         self.loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, name="filter")
         self._thread.start()
@@ -71,15 +79,33 @@ class Filter:
         receipt_key: bytes | None,
     ) -> Transport:
         self.scorer = Switch(scorer())
+        self.accounts = Accounts(private_store(), self.settlements.append)
         self.authorizer = Authorizer(
-            policy_file.load(policy), self.scorer, self.observed.append, receipt_key
+            policy_file.load(policy),
+            self.scorer,
+            self.accounts,
+            self.observed.append,
+            receipt_key,
         )
         methods = {check.METHOD: self._check, health.METHOD: self._health}
-        return await _START[self.transport](methods, options)
+        return await _START[self.transport](methods, options, {access_log.METHOD: self._log})
 
     async def _check(self, message: bytes, deadline: float, cancellation: Cancellation) -> bytes:
         self.checks.append(message)
         return await self.authorizer.check(message, deadline, cancellation)
+
+    def _log(self, message: bytes) -> None:
+        self.logs.append(message)
+        if not self.holds_logs:
+            self.accounts.settle(access_log.read(message))
+
+    def settle(self, message: bytes) -> None:
+        """Take a message of an access log, as if Envoy sent it now."""
+
+        async def take() -> None:
+            self.accounts.settle(access_log.read(message))
+
+        self._run(take())
 
     async def _health(self, message: bytes, deadline: float, cancellation: Cancellation) -> bytes:
         return health.answer(message, serving=True)
@@ -180,7 +206,8 @@ def ext_authz(config: dict[str, Any]) -> dict[str, Any]:
     """Settings of the ext_authz filter in a bootstrap."""
     listener = config["static_resources"]["listeners"][0]
     manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
-    settings: dict[str, Any] = manager["http_filters"][0]["typed_config"]
+    filters = {one["name"]: one["typed_config"] for one in manager["http_filters"]}
+    settings: dict[str, Any] = filters["envoy.filters.http.ext_authz"]
     return settings
 
 

@@ -39,7 +39,7 @@ def filter_(model: ModelDirectory) -> Iterator[Filter]:
     session = Session(model, "cpu", 1)
     with Filter("h2corn", lambda: scorer(model, session)) as running:
         authorizer = running.authorizer
-        authorizer.policy = structs.replace(authorizer.policy, identity=SOURCES)
+        authorizer.serve(structs.replace(authorizer.policy, identity=SOURCES))
         yield running
 
 

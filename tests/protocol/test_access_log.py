@@ -263,6 +263,21 @@ def test_nothing_that_was_cut_short_is_a_failure_for_which_nothing_is_charged(fl
     assert not only(entry(status=504, response_flags=ResponseFlags(**{flag: True}))).failed
 
 
+@pytest.mark.parametrize("flag", [field.name for field in ResponseFlags.DESCRIPTOR.fields])
+def test_counts_of_a_stream_that_was_cut_short_are_not_its_last(flag: str) -> None:
+    """Whoever cuts an Anthropic stream at its beginning would pay for one token of output."""
+    told = {**OURS, "llm.usage": {"input_tokens": 9, "output_tokens": 1}}
+    whole = TokenUsage(
+        input_tokens=UInt64Value(value=9),
+        output_tokens=UInt64Value(value=5),
+        extraction_status=TokenUsage.COMPLETE,
+    )
+    cut = ResponseFlags(**{flag: True})
+    assert only(entry(told)).usage == Usage(9, 1)
+    assert only(entry(told, response_flags=cut)).usage is None
+    assert only(entry(told, tokens=whole, response_flags=cut)).usage == Usage(9, 5)
+
+
 def test_an_entry_without_a_response_is_no_failure() -> None:
     made = entry()
     made.ClearField("response")
