@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from extauthz.core.budget.demand import Ask
 from extauthz.core.budget.limits import Charge
 from extauthz.core.budget.report import Usage
-from extauthz.store.plans import CALENDAR, KIND, RATE, Plans, signed
+from extauthz.store.plans import CALENDAR, KIND, RATE, Plans
 from extauthz_kernels import ledger as kernels
 
 _MODES: Final = {
@@ -26,6 +26,7 @@ _MODES: Final = {
 ROWS: Final = kernels.ROWS
 _NOBODY_ELSE: Final = nullcontext()
 _REQUEST: Final = struct.Struct("16q")
+_ANSWER: Final = struct.Struct("6q")
 _SETTLEMENT: Final = struct.Struct("5q")
 _SECRET_BYTES: Final = 32
 #: Where kernels saturate: no amount of the policy is as large.
@@ -109,24 +110,23 @@ class Ledger:
         """
         self._cells: Final = cells
         self._alone: Final = alone
-        self._secret: Final = secret or token_bytes(_SECRET_BYTES)
-        self._digest_of: Final = lru_cache(_KEPT_DIGESTS)(self._digest)
+        self._keyed: Final = blake2b(digest_size=8, key=secret or token_bytes(_SECRET_BYTES))
+        # Tenants, routes and models come again and again.
+        self._kept: Final = lru_cache(_KEPT_DIGESTS)(self.digest)
         # One request at a time goes through these, without an array being made for it.
         self._request, self._as_request = _row(1, ROWS)
         self._settlement, self._as_settlement = _row(1, 5)
-        self._answers: Final = np.zeros((1, 6), np.int64)
+        self._answers, self._from_answers = _row(1, 6)
         self._results: Final = np.zeros((1, 5), np.int64)
         self.row_keys: Final = np.zeros((1, ROWS), np.int64)
         #: Of rows that are leases: units that the last request lacked, or (negative) left over.
         self.lacking: Final = np.zeros((1, ROWS), np.int64)
 
     def digest(self, text: str) -> int:
-        """What `text` is called in keys: 64 bits."""
-        return self._digest_of(text)
-
-    def _digest(self, text: str) -> int:
-        found = blake2b(text.encode(), digest_size=8, key=self._secret).digest()
-        return int.from_bytes(found, "little")
+        """What `text` is called in keys: 64 bits, as a signed number."""
+        keyed = self._keyed.copy()
+        keyed.update(text.encode())
+        return int.from_bytes(keyed.digest(), "little", signed=True)
 
     def reserve(
         self, plans: Plans, ask: Ask, calendar: NDArray[np.int64], now: int, ttl_ns: int
@@ -153,7 +153,7 @@ class Ledger:
                 self.lacking,
                 journal,
             )
-        return Answer(*self._answers[0].tolist())
+        return Answer._make(_ANSWER.unpack_from(self._from_answers))
 
     def settle(self, call_id: str, charge: Usage | Charge, now: int) -> tuple[int, ...] | None:
         """Charge what a request used, or what the rule says. None where nothing is reserved.
@@ -243,7 +243,7 @@ class Ledger:
     def _settle(
         self, call_id: str, mode: int, usage: Usage, now: int, keep: int = 0
     ) -> tuple[int, ...] | None:
-        _SETTLEMENT.pack_into(self._as_settlement, 0, self._id(call_id), mode, *usage, keep)
+        _SETTLEMENT.pack_into(self._as_settlement, 0, self.digest(call_id), mode, *usage, keep)
         counters, heads, items, journal = self._cells
         with self._alone:
             kernels.settle(counters, heads, items, self._settlement, now, self._results, journal)
@@ -251,32 +251,28 @@ class Ledger:
         return tuple(facts[:3]) if state == kernels.SETTLED else None
 
     def _write(self, ask: Ask, first: int, last: int, ttl_ns: int) -> None:
+        used, made = ask.usage
+        price = used * ask.input_price + made * ask.output_price
         _REQUEST.pack_into(
             self._as_request,
             0,
-            self._id(ask.id),
+            self.digest(ask.id),
             first,
             last,
             ttl_ns,
             ask.input_price,
             ask.output_price,
-            signed(self.digest(ask.principal)),
-            signed(self.digest(ask.tenant)),
-            signed(self.digest(ask.route)),
-            signed(self.digest(ask.model)),
-            *(min(units, _MOST) for units in _units(ask)),
+            self.digest(ask.principal),
+            self._kept(ask.tenant),
+            self._kept(ask.route),
+            self._kept(ask.model),
+            ask.requests,
+            min(used, _MOST),
+            min(made, _MOST),
+            min(used + made, _MOST),
+            min(price, _MOST),
             1,
         )
-
-    def _id(self, call_id: str) -> int:
-        return signed(self._digest(call_id))
-
-
-def _units(ask: Ask) -> tuple[int, int, int, int, int]:
-    """What a request costs, by what is counted, but for being one of those at the same time."""
-    used, made = ask.usage
-    price = used * ask.input_price + made * ask.output_price
-    return ask.requests, used, made, used + made, price
 
 
 def _row(rows: int, columns: int) -> tuple[NDArray[np.int64], memoryview]:

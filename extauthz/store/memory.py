@@ -110,19 +110,19 @@ def allowance(plans: Plans, ask: Ask, answer: Answer) -> Allowance:
     """An answer of the kernel in the policy's words."""
     limit = plans.limits[answer.row] if answer.row >= 0 else None
     limited = answer.state == kernels.LIMITED
-    first, last = plans.of(ask)
     return Allowance(
         limited=limited,
         limit=limit,
         remaining=answer.remaining,
         wait_s=answer.wait_ns / NS if limited and answer.wait_ns >= 0 else None,
         reset_s=answer.reset_ns / NS,
-        shadowed=tuple(
-            plans.limits[row].name
-            for row in range(first, last)
-            if answer.shadowed >> row - first & 1
-        ),
+        shadowed=_shadows(plans, ask, answer.shadowed) if answer.shadowed else (),
     )
+
+
+def _shadows(plans: Plans, ask: Ask, bits: int) -> tuple[str, ...]:
+    first, last = plans.of(ask)
+    return tuple(plans.limits[row].name for row in range(first, last) if bits >> row - first & 1)
 
 
 def settled(facts: tuple[int, ...] | None, now: int) -> Settled | None:

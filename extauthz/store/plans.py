@@ -20,7 +20,7 @@ _COUNTS: Final = {count: number for number, count in enumerate(Count)}
 _CALENDARS: Final = {window: number for number, window in enumerate(Calendar)}
 _PARTS: Final = {By.PRINCIPAL: 1, By.TENANT: 2, By.ROUTE: 4, By.MODEL: 8}
 
-#: A keyed 64-bit digest, for what names a counter.
+#: A keyed digest of 64 bits, as a signed number, for what names a counter.
 Digest = Callable[[str], int]
 
 
@@ -103,7 +103,7 @@ class Plans:
     def _row(self, limit: Limit) -> list[int]:
         kind = kind_of(limit) if self._kind is None else self._kind
         return [
-            signed(self._digest(f"limit {self._share > 1} {limit.identity}")),
+            self._digest(f"limit {self._share > 1} {limit.identity}"),
             sum(_PARTS[part] for part in limit.by),
             _COUNTS[limit.count],
             kind,
@@ -112,8 +112,3 @@ class Plans:
             int(limit.shadow),
             0,
         ]
-
-
-def signed(number: int) -> int:
-    """The same 64 bits as a signed integer."""
-    return number - (1 << 64) if number >> 63 else number

@@ -8,6 +8,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar, cast
 
 import numba
 import numpy as np
+from llvmlite import ir
 from numba.core.caching import UserProvidedCacheLocator
 from numba.extending import intrinsic, overload, register_jitable
 from numpy.typing import NDArray
@@ -15,6 +16,9 @@ from numpy.typing import NDArray
 P = ParamSpec("P")
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
+
+_WORD, _FLAG = ir.IntType(64), ir.IntType(32)
+_POINTER = ir.IntType(8).as_pointer()
 
 
 def _cache_path() -> Path:
@@ -59,13 +63,16 @@ def read_only(dtype: Any) -> Any:
     return numba.types.Array(dtype, 1, "C", readonly=True)
 
 
-def kernel(*signatures: Any) -> Callable[[Callable[P, R]], Kernel[P, R]]:
+def kernel(*signatures: Any, allocates: bool = True) -> Callable[[Callable[P, R]], Kernel[P, R]]:
     """Compile eagerly for `signatures`, so that no request ever waits for the compiler.
 
     Compiling all kernels takes some 15 s of CPU, so the result is kept beside the byte code, where
-    that can be written. No fastmath: a NaN must stay a NaN.
+    that can be written. No fastmath: a NaN must stay a NaN. One that does not allocate, nor calls what
+    does, needs no references counted: each view of a row would cost two atomic instructions.
     """
-    compiler = partial(numba.njit, list(signatures), nogil=True, error_model="numpy")
+    compiler = partial(
+        numba.njit, list(signatures), nogil=True, error_model="numpy", _nrt=allocates
+    )
 
     def compile_(function: Callable[P, R]) -> Kernel[P, R]:
         try:
@@ -81,7 +88,8 @@ def kernel(*signatures: Any) -> Callable[[Callable[P, R]], Kernel[P, R]]:
 
 def inlined(function: Callable[P, R]) -> Callable[P, R]:
     """A part of kernels, compiled into each that calls it; in Python it stays the plain function."""
-    return cast("Callable[P, R]", register_jitable(error_model="numpy")(function))
+    part: Callable[P, R] = register_jitable(error_model="numpy")(function)
+    return part
 
 
 def publish(array: NDArray[np.int64], value: int) -> None:
@@ -114,3 +122,32 @@ def _compiled_publish(array: Any, value: Any) -> Any:  # noqa: ARG001  # named a
         _publish(array, value)  # type: ignore[call-arg]  # Numba passes the first
 
     return store
+
+
+def prefetch(table: NDArray[np.int64], row: int) -> None:
+    """Have a row in the cache soon, so that rows far apart are waited for at the same time."""
+
+
+@intrinsic
+def _prefetch(_typing: Any, table: Any, row: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        stride = builder.extract_value(array.strides, 0)
+        start = builder.ptrtoint(array.data, _WORD)
+        place = builder.inttoptr(builder.add(start, builder.mul(stride, arguments[1])), _POINTER)
+        function = builder.module.declare_intrinsic(
+            "llvm.prefetch", (), ir.FunctionType(ir.VoidType(), [_POINTER, _FLAG, _FLAG, _FLAG])
+        )
+        # To be written to, as near as possible, data (LLVM Language Reference, llvm.prefetch).
+        builder.call(function, [place, _FLAG(1), _FLAG(3), _FLAG(1)])
+        return context.get_dummy_value()
+
+    return numba.void(table, row), generate
+
+
+@overload(prefetch)
+def _compiled_prefetch(table: Any, row: Any) -> Any:  # noqa: ARG001  # named as in `prefetch`
+    def fetch(table: Any, row: Any) -> None:
+        _prefetch(table, numba.int64(row))  # type: ignore[call-arg]  # Numba passes the first
+
+    return fetch

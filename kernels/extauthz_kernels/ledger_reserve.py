@@ -4,7 +4,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from extauthz_kernels._jit import inlined, kernel
+from extauthz_kernels._jit import inlined, kernel, prefetch
 from extauthz_kernels.ledger_rows import (
     AMOUNT,
     CALENDAR,
@@ -39,6 +39,7 @@ from extauthz_kernels.ledger_table import (
     SLOT,
     WINDOW,
     commit,
+    home_of,
     kept,
     plus,
 )
@@ -92,7 +93,8 @@ def _reset(kind: int, journal: NDArray[np.int64], line: int, now: int) -> int:
     numba.int64(
         _TABLE, _TABLE, _CUBE, _TABLE, numba.float64[::1], _TABLE, _TABLE, numba.int64,
         _TABLE, _TABLE, _TABLE, _WORDS,
-    )
+    ),
+    allocates=False,
 )  # fmt: skip
 def reserve(
     counters: NDArray[np.int64],
@@ -162,6 +164,11 @@ def reserve(
             continue
         first = request[FIRST]
         last = min(request[LAST], limits.shape[0], first + ROWS)
+        for row in range(first, last):
+            limit = limits[row]
+            key = derived(limit, request, calendar[limit[CALENDAR], 0])
+            row_keys[index, row - first] = key
+            prefetch(counters, home_of(counters, key))
         full = head < 0 or last < request[LAST]
         limited = short = False
         lines = charged = 0
@@ -173,9 +180,8 @@ def reserve(
             interval = intervals[row]
             number = calendar[limit[CALENDAR], 0]
             cost = clipped(request[USAGE + limit[COUNT]])
-            key = derived(limit, request, number)
+            key = row_keys[index, row - first]
             cell = shared_cell(limit, key, number)
-            row_keys[index, row - first] = key
             end = calendar[limit[CALENDAR], 1]
             line, in_cell, beside = opened(counters, kind, key, cell, end, now, journal, lines)
             placed = journal[line + SLOT] >= 0
@@ -254,7 +260,8 @@ def reserve(
 @kernel(
     numba.int64(
         _TABLE, _TABLE, numba.float64[::1], _TABLE, _TABLE, numba.int64, _CUBE, _TABLE, _WORDS
-    )
+    ),
+    allocates=False,
 )
 def peek(
     counters: NDArray[np.int64],

@@ -4,7 +4,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from extauthz_kernels._jit import inlined, kernel
+from extauthz_kernels._jit import inlined, kernel, prefetch
 from extauthz_kernels.ledger_reserve import (
     ITEM_CELL,
     ITEM_COST,
@@ -42,6 +42,7 @@ from extauthz_kernels.ledger_table import (
     SLOT,
     VALUE,
     commit,
+    home_of,
     kept,
     plus,
     seek,
@@ -150,6 +151,8 @@ def _settle_one(
         input_tokens = head[INPUT]
     lines = 0
     for number in range(head[ITEMS]):
+        prefetch(counters, home_of(counters, items[slot, number, ITEM_KEY]))
+    for number in range(head[ITEMS]):
         item = items[slot, number]
         kind = (item[ITEM_WHAT] >> 8) & 255
         in_cell = item[ITEM_WHAT] >> 16 == 1
@@ -194,6 +197,7 @@ def _settle_one(
 
 @kernel(
     numba.int64(_TABLE, _TABLE, _CUBE, _TABLE, numba.int64, _TABLE, _WORDS),
+    allocates=False,
 )
 def settle(
     counters: NDArray[np.int64],
@@ -253,6 +257,7 @@ def settle(
 
 @kernel(
     numba.int64(_TABLE, _TABLE, _CUBE, numba.int64, numba.int64, numba.int64, _WORDS),
+    allocates=False,
 )
 def expire(
     counters: NDArray[np.int64],

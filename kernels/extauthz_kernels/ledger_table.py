@@ -67,6 +67,12 @@ def line_of(journal: NDArray[np.int64], lines: int, slot: int) -> int:
 
 
 @inlined
+def home_of(counters: NDArray[np.int64], key: int) -> int:
+    """The slot at which the search for an identity's own counter begins."""
+    return int(mixed(key) & (counters.shape[0] - SHARED - 1))
+
+
+@inlined
 def seek(
     counters: NDArray[np.int64],
     shared: bool,
@@ -178,7 +184,7 @@ def commit(
     publish(journal, 0)
 
 
-@kernel(numba.int64(_TABLE, _TABLE, _WORDS))
+@kernel(numba.int64(_TABLE, _TABLE, _WORDS), allocates=False)
 def redo(counters: NDArray[np.int64], heads: NDArray[np.int64], journal: NDArray[np.int64]) -> int:
     """Finish what a process was killed in the middle of. To be called before anything else then.
 
@@ -197,7 +203,7 @@ def redo(counters: NDArray[np.int64], heads: NDArray[np.int64], journal: NDArray
     return 1
 
 
-@kernel(numba.int64(_TABLE, numba.int64))
+@kernel(numba.int64(_TABLE, numba.int64), allocates=False)
 def sweep(counters: NDArray[np.int64], now: int) -> int:
     """Let searches end earlier: a dead slot before one that was never used becomes such a one.
 
@@ -226,7 +232,8 @@ def sweep(counters: NDArray[np.int64], now: int) -> int:
 @kernel(
     numba.int64(
         _TABLE, _TABLE, numba.int64, numba.int64, numba.int64, numba.int64, numba.int64, _WORDS
-    )
+    ),
+    allocates=False,
 )
 def adjust(
     counters: NDArray[np.int64],
@@ -267,7 +274,7 @@ def adjust(
     return int(value)
 
 
-@kernel(numba.int64(_TABLE, _TABLE, numba.int64, numba.int64, numba.int64, _WORDS))
+@kernel(numba.int64(_TABLE, _TABLE, numba.int64, numba.int64, numba.int64, _WORDS), allocates=False)
 def withdraw(
     counters: NDArray[np.int64],
     heads: NDArray[np.int64],
@@ -299,7 +306,7 @@ def withdraw(
     return taken
 
 
-@kernel(numba.int64(_TABLE, numba.int64, numba.int64, _WORDS))
+@kernel(numba.int64(_TABLE, numba.int64, numba.int64, _WORDS), allocates=False)
 def forget(counters: NDArray[np.int64], key: int, now: int, journal: NDArray[np.int64]) -> int:
     """Make an identity's own counter as new.
 

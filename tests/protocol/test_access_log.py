@@ -266,7 +266,7 @@ def test_nothing_that_was_cut_short_is_a_failure_for_which_nothing_is_charged(fl
 @pytest.mark.parametrize("flag", [field.name for field in ResponseFlags.DESCRIPTOR.fields])
 def test_counts_of_a_stream_that_was_cut_short_are_not_its_last(flag: str) -> None:
     """Whoever cuts an Anthropic stream at its beginning would pay for one token of output."""
-    told = {**OURS, "llm.usage": {"input_tokens": 9, "output_tokens": 1}}
+    told: dict[str, Any] = {**OURS, "llm.usage": {"input_tokens": 9, "output_tokens": 1}}
     whole = TokenUsage(
         input_tokens=UInt64Value(value=9),
         output_tokens=UInt64Value(value=5),
