@@ -164,6 +164,11 @@ def _requests(rng: random.Random, count: int, identities: int) -> tuple[list[_Re
 # Ours.
 
 
+def _number(call_id: str) -> int:
+    """The first 64 bits of an id, as a signed number."""
+    return int.from_bytes(bytes.fromhex(call_id[:16]), signed=True)
+
+
 class _Rows:
     """Requests as rows of the kernels, and the arrays that answer them."""
 
@@ -181,7 +186,7 @@ class _Rows:
     def of(self, requests: Sequence[_Request]) -> np.ndarray[Any, np.dtype[np.int64]]:
         """All of a row but the identity. Ids are numbers of 128 random bits, of which 64 do."""
         rows = np.tile(self._first, (len(requests), 1))
-        rows[:, 0] = [int(request.call_id[:16], 16) for request in requests]
+        rows[:, 0] = [_number(request.call_id) for request in requests]
         rows[:, 11:14] = [request.usage for request in requests]
         return rows
 

@@ -67,9 +67,9 @@ def ask(
     path: str = CHAT,
     host: str = "tokens.test",
     text: str = "What is the capital of France?",
-    **more: object,
+    **more: Any,
 ) -> Request:
-    body: dict[str, object] = {"model": "sample", "messages": [{"role": "user", "content": text}]}
+    body: dict[str, Any] = {"model": "sample", "messages": [{"role": "user", "content": text}]}
     if path == RESPONSES:
         body = {"model": "sample", "input": text}
     return Request(
@@ -196,7 +196,7 @@ def test_two_hundred_at_once_get_no_more_than_the_budget(
     ],
 )
 def test_an_answer_is_charged_what_the_upstream_counted(
-    gateway: Gateway, filter_: Filter, user: str, path: str, stream: dict[str, object]
+    gateway: Gateway, filter_: Filter, user: str, path: str, stream: dict[str, Any]
 ) -> None:
     more = {"max_output_tokens" if path == RESPONSES else "max_tokens": 300, **stream}
     if path in {"/v1/completions", "/v1/embeddings"}:
@@ -234,7 +234,7 @@ def test_a_stream_that_its_client_cuts_is_charged_as_reserved(
     gateway: Gateway, filter_: Filter, user: str, path: str
 ) -> None:
     """Anthropic's begin with counts: whoever cuts one before its end would pay for one token."""
-    usage = {"stream": True, "stream_options": {"include_usage": True}}
+    usage: dict[str, Any] = {"stream": True, "stream_options": {"include_usage": True}}
     asked = ask(user, says(100), thinks(0.05), path=path, max_tokens=300, **usage)
     connection = http.client.HTTPConnection(gateway.address, timeout=10)
     connection.request("POST", path, asked.body, {"host": asked.host, **dict(asked.headers)})
@@ -349,7 +349,7 @@ def test_a_slot_is_free_again_when_its_answer_has_ended(
     ],
 )
 def test_nobody_may_ask_for_more_output_than_the_cap(
-    gateway: Gateway, user: str, more: dict[str, object], status: int
+    gateway: Gateway, user: str, more: dict[str, Any], status: int
 ) -> None:
     answer, received = gateway.passed(ask(user, host="capped.test", **more))
 
@@ -378,10 +378,11 @@ def test_a_client_of_grpc_learns_that_it_is_over_its_budget(gateway: Gateway, us
     with grpc.insecure_channel(
         gateway.address, options=[("grpc.default_authority", "rpc.test")]
     ) as channel:
-        codes = []
+        infer: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(INFER)
+        codes: list[grpc.StatusCode] = []
         for _ in range(2):
             with pytest.raises(grpc.RpcError) as failed:
-                channel.unary_unary(INFER)(b"", timeout=10, metadata=[("x-test-user", user)])
+                infer(b"", timeout=10, metadata=(("x-test-user", user),))
             assert isinstance(failed.value, grpc.Call)
             codes.append(failed.value.code())
 
