@@ -423,3 +423,11 @@ async def test_a_new_policy_forgets_what_was_learnt_of_models_it_does_not_know()
     assert await reserved() < 100
     bank.authorizer.serve(served("new"))
     assert await reserved() > 300
+
+
+@pytest.mark.parametrize("path", ["/v1/messages/count_tokens", "/v1/chat/completions/render"])
+async def test_nothing_is_reserved_for_answers_that_nobody_writes(path: str) -> None:
+    bank = Bank(day(amount=10**6))
+    body = json.dumps({"messages": [{"role": "user", "content": "Hello there"}], "max_tokens": 900})
+    answer = await bank.about(id="1", path=path, headers={"x-user": "alice"}, body=body.encode())
+    assert int(metadata(CheckResponse.FromString(answer))["reserved_tokens"]) < 30

@@ -58,7 +58,7 @@ def demand(dialect: Dialect, path: str, body: Tree, input_tokens: int) -> Demand
     caps = list(_numbers(dialect.max_tokens, body))
     choices = list(_numbers(dialect.choices, body))
     known = [number for number in caps if number is not None and number >= 0]
-    if not dialect.max_tokens or not body:
+    if not body or not dialect.writes(path):
         known = [0]  # an API that writes nothing, or no request to one that does
     return Demand(
         dialect.model_of(path, body),

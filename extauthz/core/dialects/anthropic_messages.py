@@ -129,6 +129,7 @@ ANTHROPIC_MESSAGES: Final = Dialect(
         "/publishers/anthropic/models/{model}:rawPredict",  # Vertex AI
         "/publishers/anthropic/models/{model}:streamRawPredict",
     ),
+    silent_paths=("/count_tokens",),
     labels=LABELS,
     places=PLACES,
     vocabulary=VOCABULARY,

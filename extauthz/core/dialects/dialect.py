@@ -132,6 +132,7 @@ class Dialect:
         model: path of the model's name, where the endpoint does not have it; empty if nothing has.
         stream_paths: endings of the endpoints that always stream.
         streams_unless_told: whether a request without `stream` asks for one.
+        silent_paths: endings of the endpoints that write no answer, such as those that count tokens.
         max_tokens: paths of the most tokens an answer may have.
         negative_is_unlimited: whether a negative number there means that there is no cap.
         choices: paths of how many answers are wanted.
@@ -151,6 +152,7 @@ class Dialect:
     stream_paths: tuple[str, ...] = ()
     streams_unless_told: bool = False
     stream_type: str = "text/event-stream"
+    silent_paths: tuple[str, ...] = ()
     max_tokens: tuple[str, ...] = ("max_tokens",)
     negative_is_unlimited: bool = False
     choices: tuple[str, ...] = ("n",)
@@ -167,6 +169,10 @@ class Dialect:
         if stream is None:
             return self.streams_unless_told
         return str(stream).lower() == "true"  # a form has no booleans, and lenient servers coerce
+
+    def writes(self, path: str) -> bool:
+        """Whether a model writes something for a request to `path` (canonical)."""
+        return bool(self.max_tokens) and not path.rstrip("/").endswith(self.silent_paths)
 
     def model_of(self, path: str, body: Tree) -> str:
         """Name of the model that is asked, empty where nothing names one."""

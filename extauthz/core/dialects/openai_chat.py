@@ -53,6 +53,7 @@ OPENAI_CHAT: Final = Dialect(
         "/chat/completions/render",  # vLLM
         "/agents/completions",  # Mistral
     ),
+    silent_paths=("/render",),
     labels={
         "messages/*": MESSAGE,
         "tools/*": Provenance.TOOL_DEFINITION,

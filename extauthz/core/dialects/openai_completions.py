@@ -37,6 +37,7 @@ OPENAI_COMPLETIONS: Final = Dialect(
         "/completions/render",  # vLLM
         "/fim/completions",  # Mistral
     ),
+    silent_paths=("/render",),
     labels={"prompt": Provenance.USER, "suffix": Provenance.USER},
     places={
         "prompt_embeds": PAYLOAD,  # vLLM: tensors in place of words
