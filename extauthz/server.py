@@ -33,6 +33,7 @@ from extauthz.policy_file import load as load_policy
 from extauthz.protocol import access_log, check, health, rate_limit
 from extauthz.service import Authorizer
 from extauthz.settings import Settings
+from extauthz.store import Ticked
 from extauthz.store.opening import open_store
 from extauthz.telemetry.admin import Admin
 from extauthz.telemetry.consumers import Consumer, Consumers
@@ -94,6 +95,7 @@ class Server:
             Vocabularies(settings.vocabularies),
         )
         self._consumers: Final = Consumers(time.monotonic())
+        self._ticked = Ticked(0, 0, 0)
         self._stopping: Final = asyncio.Event()
         self._hung_up: Final = asyncio.Event()
         self._serving = False
@@ -198,7 +200,7 @@ class Server:
 
     async def _tick(self) -> None:
         while True:
-            ticked = self._store.tick()
+            self._ticked = ticked = self._store.tick()
             self._metrics.counters.set(ticked.counters)
             self._metrics.reservations.set(ticked.reservations)
             self._metrics.lost.inc(ticked.expired)
@@ -241,6 +243,8 @@ class Server:
             "receipts": "on" if self._settings.receipt_key else "off",
             "queued tokens": str(self._scorer.queued_tokens),
             "budgets counted": self._store.where,
+            "counters in use": str(self._ticked.counters),
+            "reservations open": str(self._ticked.reservations),
         }
 
     def _close(self, admin: Admin | None) -> None:

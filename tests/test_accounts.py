@@ -431,3 +431,26 @@ async def test_nothing_is_reserved_for_answers_that_nobody_writes(path: str) -> 
     body = json.dumps({"messages": [{"role": "user", "content": "Hello there"}], "max_tokens": 900})
     answer = await bank.about(id="1", path=path, headers={"x-user": "alice"}, body=body.encode())
     assert int(metadata(CheckResponse.FromString(answer))["reserved_tokens"]) < 30
+
+
+@pytest.mark.parametrize(
+    ("prompt", "answers"), [("Hi", 1), (["Hi", "Ho"], 2), ([1, 2, 3], 1), ([[1, 2], [3]], 2)]
+)
+async def test_each_prompt_of_a_completion_is_answered(prompt: object, answers: int) -> None:
+    bank = Bank(day(amount=10**6), detect={"uninspected": {"token_ids": "flag"}})
+    body = json.dumps({"model": "sample", "prompt": prompt, "max_tokens": 1_000, "n": 2})
+    answer = await bank.about(
+        id="1", path="/v1/completions", headers={"x-user": "alice"}, body=body.encode()
+    )
+    reserved = int(metadata(CheckResponse.FromString(answer))["reserved_tokens"])
+    assert 2_000 * answers < reserved < 2_000 * answers + 50
+
+
+async def test_only_who_is_refused_for_a_limit_is_told_when_to_come_back() -> None:
+    assert "retry-after" in headers(await over(Bank(day(amount=500))))
+    assert "retry-after" not in headers(await over(Bank(day(amount=500), shadow=True)))
+
+
+async def over(bank: Bank) -> CheckResponse:
+    await bank.ask(max_tokens=400)
+    return await bank.ask(max_tokens=400)

@@ -66,7 +66,7 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         cli.main(["--help"])
 
     shown = capsys.readouterr().out
-    for command in ("serve", "check-policy", "explain", "receipts", "demo", *TRAINING):
+    for command in ("serve", "check-policy", "explain", "receipts", "budget", "demo", *TRAINING):
         assert f"\n    {command}" in shown
 
 
@@ -223,3 +223,11 @@ def test_checking_a_policy_loads_no_model_runtime(policy: Path) -> None:
 
     assert status == "0"
     assert modules.isdisjoint({"onnxruntime", "tokenizers", "grpc", "h2corn", "torch"})
+
+
+def test_asking_a_server_about_budgets_loads_no_server_and_no_model_runtime(tmp_path: Path) -> None:
+    status, modules = loaded("budget", "show", "--socket", str(tmp_path / "missing.sock"))
+
+    assert status == "2"
+    assert modules.isdisjoint({"onnxruntime", "tokenizers", "grpc", "h2corn", "redis"})
+    assert modules.isdisjoint({"extauthz.server", "extauthz.control", "extauthz.accounts"})

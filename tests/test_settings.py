@@ -26,6 +26,7 @@ def test_without_any_it_listens_on_loopback_only_and_serves_what_is_shipped() ->
     assert found.listeners[0].tls is None
     assert found.admin.startswith("127.0.0.1:")
     assert found.policy.is_file()
+    assert found.control is None
     assert (found.transport, found.device, found.records) == ("h2corn", "auto", "-")
 
 
@@ -46,6 +47,10 @@ def test_the_environment_replaces_a_default_and_a_flag_replaces_both() -> None:
 
     assert found.drain_wait_s == 0.5
     assert found.policy == Path("/etc/policy.yaml")
+
+
+def test_a_control_socket_is_a_file() -> None:
+    assert read("--control", "/run/extauthz.sock").control == Path("/run/extauthz.sock")
 
 
 def test_vocabularies_are_named_by_the_model_they_are_of() -> None:

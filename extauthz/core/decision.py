@@ -109,10 +109,11 @@ def decide(rule: Rule, signals: Signals, headers: Mapping[str, str]) -> Decision
     """The verdict on a call with these request `headers`. Pure and total."""
     verdict, reason = _judge(rule, signals)
     flags = _flags(rule.detect, signals)
-    limits = limit_headers(signals.allowance)
     shadowed = None
     if rule.shadow and verdict is not Verdict.ALLOW:
         verdict, shadowed = Verdict.ALLOW, verdict
+    is_over = verdict is Verdict.DENY and reason is Reason.OVER_BUDGET
+    limits = limit_headers(signals.allowance, refused=is_over)
     if verdict is not Verdict.ALLOW:
         shape = denial(rule.deny_as, reason, signals.dialect, stream=signals.stream, limits=limits)
         return Decision(verdict, reason, rule.name, denial=shape, flags=flags)

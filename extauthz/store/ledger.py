@@ -225,12 +225,13 @@ class Ledger:
     ) -> int:
         """Give back units of every limit that is for a request. Of how many limits."""
         found = self.standing(plans, ask, calendar, now)
+        given = 0
         for seen in found:
             kind, interval = int(plans.rows[seen.row, KIND]), float(plans.intervals[seen.row])
             delta = -round(amount * interval) if kind == RATE else -amount
             ends = int(calendar[plans.rows[seen.row, CALENDAR], 1])
-            self.adjust(seen.key, kind, delta, ends, now)
-        return len(found)
+            given += self.adjust(seen.key, kind, delta, ends, now) is not None
+        return given
 
     def forget(self, plans: Plans, ask: Ask, calendar: NDArray[np.int64], now: int) -> int:
         """Make every limit that is for a request as new. How many that are."""

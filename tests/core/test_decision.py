@@ -2,13 +2,25 @@
 
 import itertools
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from extauthz.core.decision import Decision, Signals, Verdict, decide, is_reserved
+from extauthz.core.budget.allowance import Allowance
+from extauthz.core.budget.demand import Demand
+from extauthz.core.budget.limits import Calendar, Count, Limit
+from extauthz.core.budget.report import Usage
+from extauthz.core.decision import (
+    Decision,
+    Signals,
+    Verdict,
+    certain_denial,
+    decide,
+    is_reserved,
+)
 from extauthz.core.extract import Coverage
 from extauthz.core.findings import Detector, Finding
 from extauthz.core.opaque import Opaque
@@ -22,8 +34,12 @@ ASKED = {
     Failure.DEADLINE_EXCEEDED,
     Failure.CANCELLED,
     Failure.MODEL_FAULT,
+    Failure.STORE_FAULT,
 }
 WAVED_THROUGH = {Verdict.ALLOW, Verdict.MUTATE}
+LIMIT = Limit(name="tokens", count=Count.TOTAL_TOKENS, amount=1_000, calendar=Calendar.DAY)
+WITHIN = Allowance(limit=LIMIT, remaining=400, reset_s=60.0, reserved=Usage(9, 100))
+OVER = Allowance(limited=True, limit=LIMIT, wait_s=6.5, reset_s=60.0)
 HIDDEN = Finding(Detector.HIDDEN_TEXT, "/messages/0", "raw", "tag_block")
 
 
@@ -227,6 +243,117 @@ def test_a_score_that_is_no_number_is_the_worst(other: float) -> None:
     assert math.isnan(facts.worst.score)
 
 
+def test_a_request_over_a_limit_is_denied_with_how_the_limit_stands() -> None:
+    decision = decided(builders.signals(0.1, allowance=OVER))
+
+    assert (decision.verdict, decision.reason) == (Verdict.DENY, Reason.OVER_BUDGET)
+    assert decision.denial is not None
+    assert decision.denial.status == 429
+    assert decision.denial.headers["x-extauthz-limit"] == "tokens"
+    assert decision.denial.headers["retry-after"] == "7"
+    assert decision.denial.headers["ratelimit-remaining"] == "0"
+
+
+@pytest.mark.parametrize("action", [Action.INSPECT, Action.ALLOW])
+def test_limits_hold_also_where_a_rule_does_not_inspect(action: Action) -> None:
+    assert decided(Signals(allowance=OVER), action=action).reason is Reason.OVER_BUDGET
+
+
+def test_over_a_limit_is_why_whatever_the_classifier_and_the_detectors_say() -> None:
+    facts = builders.signals(0.9, findings=(HIDDEN,), allowance=OVER)
+
+    assert decided(facts).reason is Reason.OVER_BUDGET
+    assert certain_denial(builders.rule(), Signals(allowance=OVER)) is Reason.OVER_BUDGET
+
+
+@pytest.mark.parametrize("failure", sorted(SERVER_FAILURES))
+@pytest.mark.parametrize("on_failure", OnFailure)
+def test_a_failure_of_ours_lets_nobody_over_a_limit_pass(
+    failure: Failure, on_failure: OnFailure
+) -> None:
+    decision = decided(Signals(failure=failure, allowance=OVER), on_failure=on_failure)
+
+    assert (decision.verdict, decision.reason) == (Verdict.DENY, Reason.OVER_BUDGET)
+
+
+def test_what_cannot_be_read_is_denied_as_that_also_over_a_limit() -> None:
+    facts = Signals(failure=Failure.BODY_MALFORMED, allowance=OVER)
+
+    assert decided(facts).reason is Reason.BODY_MALFORMED
+    assert decided(facts, action="deny").reason is Reason.BODY_MALFORMED
+    assert decided(Signals(allowance=OVER), action="deny").reason is Reason.ROUTE_DENIED
+
+
+def test_an_allowed_request_is_told_how_its_strictest_limit_stands() -> None:
+    told = decided(builders.signals(0.1, allowance=WITHIN)).limit_headers
+
+    assert told == {
+        "x-extauthz-limit": "tokens",
+        "ratelimit-limit": "1000",
+        "ratelimit-remaining": "400",
+        "ratelimit-reset": "60",
+    }
+    assert decided(builders.signals(0.1)).limit_headers == {}
+
+
+def test_limits_on_trial_are_flagged_and_deny_nothing() -> None:
+    decision = decided(builders.signals(0.1, allowance=Allowance(shadowed=("b", "a"))))
+
+    assert (decision.verdict, decision.flags) == (Verdict.ALLOW, ("over_a", "over_b"))
+    assert decision.limit_headers == {}
+
+
+def test_what_passed_without_being_counted_is_flagged() -> None:
+    decision = decided(builders.signals(0.1, allowance=Allowance(uncounted=True)))
+
+    assert (decision.verdict, decision.flags) == (Verdict.ALLOW, ("uncounted",))
+
+
+def test_a_rule_on_trial_lets_a_request_over_a_limit_pass_and_says_so() -> None:
+    decision = decided(Signals(allowance=OVER), shadow=True)
+
+    assert (decision.verdict, decision.shadowed) == (Verdict.ALLOW, Verdict.DENY)
+    assert decision.reason is Reason.OVER_BUDGET
+
+
+def asking(**demand: Any) -> Signals:
+    return builders.signals(0.1, demand=Demand(**demand))
+
+
+CAPS = {"output_tokens": 100, "choices": 2}
+
+
+@pytest.mark.parametrize(
+    ("facts", "limits", "exceeds"),
+    [
+        (asking(output_cap=100, choices=2), CAPS, False),
+        (asking(output_cap=101), CAPS, True),
+        (asking(output_cap=1, choices=3), CAPS, True),
+        (asking(output_cap=None), CAPS, False),
+        (asking(output_cap=None), CAPS | {"output_required": True}, True),
+        (asking(output_cap=0), CAPS | {"output_required": True}, False),
+        (asking(output_cap=10**12, choices=99), {}, False),
+        (asking(output_cap=10**12), {"choices": 1}, False),
+        (asking(output_cap=5, choices=99), {"output_tokens": 5}, False),
+    ],
+)
+def test_what_asks_for_more_output_than_the_rule_allows_is_denied(
+    facts: Signals, limits: dict[str, Any], exceeds: bool
+) -> None:
+    for action in (Action.INSPECT, Action.ALLOW):
+        decision = decided(facts, action=action, limits=limits)
+        assert (decision.reason is Reason.OUTPUT_CAP_EXCEEDED) is exceeds
+        assert (decision.verdict is Verdict.DENY) is exceeds
+
+
+@pytest.mark.parametrize("on_failure", OnFailure)
+def test_no_failure_of_ours_lets_pass_what_asks_for_too_much(on_failure: OnFailure) -> None:
+    facts = Signals(failure=Failure.MODEL_FAULT, demand=Demand(output_cap=101))
+    decision = decided(facts, on_failure=on_failure, limits=CAPS)
+
+    assert (decision.verdict, decision.reason) == (Verdict.DENY, Reason.OUTPUT_CAP_EXCEEDED)
+
+
 rules = st.builds(
     builders.rule,
     action=st.sampled_from(Action),
@@ -234,6 +361,7 @@ rules = st.builds(
     deny_as=st.sampled_from(DenyShape),
     shadow=st.booleans(),
     mutate=st.sampled_from([None, {"set_headers": {"x-checked": "yes"}}]),
+    limits=st.sampled_from([{}, CAPS]),
 )
 facts = st.builds(
     Signals,
@@ -244,6 +372,8 @@ facts = st.builds(
     findings=st.lists(
         st.builds(Finding, st.sampled_from(Detector), st.just(""), st.just("raw"))
     ).map(tuple),
+    allowance=st.sampled_from([None, WITHIN, OVER, Allowance(shadowed=("a",), uncounted=True)]),
+    demand=st.builds(Demand, output_cap=st.none() | st.integers(0, 200), choices=st.integers(1, 4)),
 )
 
 
@@ -263,6 +393,13 @@ def test_what_passes_was_clean_or_not_inspected_or_excused_by_the_rule(
     if decision.verdict in WAVED_THROUGH and decision.shadowed is None:
         excused = signals.failure in SERVER_FAILURES
         assert excused or decision.reason in {Reason.CLEAN, Reason.NOT_INSPECTED}
+
+
+@given(rules, facts)
+def test_nothing_over_a_limit_passes_but_on_trial(rule: Rule, signals: Signals) -> None:
+    decision = decide(rule, signals, {})
+    if signals.allowance is OVER and not rule.shadow:
+        assert decision.verdict not in WAVED_THROUGH
 
 
 @given(rules, facts)

@@ -169,16 +169,29 @@ def test_who_was_identified_is_in_the_call_and_credentials_no_longer_are() -> No
     own = Identity(source=IdentitySource.API_KEY, header="x-team-key")
     call = caller(authorization="Bearer s", cookie="s", x_team_key="s", accept="*/*")
 
-    seen = identified(call, "jwt:sub:alice", (own,))
+    seen = identified(call, "jwt:sub:alice", "jwt:org:blue", (own,))
 
-    assert seen.principal == "jwt:sub:alice"
+    assert (seen.principal, seen.tenant) == ("jwt:sub:alice", "jwt:org:blue")
     assert seen.headers == {"authorization": "", "cookie": "", "x-team-key": "", "accept": "*/*"}
 
 
 def test_headers_without_credentials_are_not_copied() -> None:
     call = caller(accept="*/*")
 
-    assert identified(call, "", ()).headers is call.headers
+    assert identified(call, "", "", ()) is call
+    assert identified(call, "jwt:sub:alice", "", ()).headers is call.headers
+    assert identified(call, "", "jwt:org:blue", ()).headers is call.headers
+
+
+@pytest.mark.parametrize("unclear", ["principal", "tenant"])
+def test_who_is_unclear_is_nobody_in_the_call(unclear: str) -> None:
+    found: dict[str, str | Failure] = {"principal": "a", "tenant": "b"}
+    found[unclear] = Failure.IDENTITY_AMBIGUOUS
+
+    seen = identified(caller("spiffe://a/b"), found["principal"], found["tenant"], ())
+
+    assert getattr(seen, unclear) == ""
+    assert {seen.principal, seen.tenant} < {"a", "b", ""}
 
 
 def test_the_documented_sources_are_a_policys(tmp_path: Path) -> None:

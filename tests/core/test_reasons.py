@@ -26,3 +26,8 @@ def test_a_reason_can_be_a_metric_label_a_log_field_and_a_header(reason: Reason)
 
 def test_a_failure_of_ours_is_one_of_the_failures() -> None:
     assert set(Failure) > SERVER_FAILURES
+
+
+def test_what_a_client_can_bring_about_is_no_failure_of_ours() -> None:
+    assert Failure.OUTPUT_CAP_MALFORMED not in SERVER_FAILURES
+    assert {Reason.OVER_BUDGET.value, Reason.OUTPUT_CAP_EXCEEDED.value}.isdisjoint(set(Failure))

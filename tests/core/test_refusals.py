@@ -12,13 +12,12 @@ from extauthz.core.dialects import KNOWN, UNKNOWN_JSON, Dialect
 from extauthz.core.dialects.anthropic_messages import ANTHROPIC_MESSAGES
 from extauthz.core.dialects.openai_chat import OPENAI_CHAT
 from extauthz.core.dialects.openai_responses import OPENAI_RESPONSES
+from extauthz.core.media import Media
 from extauthz.core.policy import DenyShape
 from extauthz.core.reasons import Failure, Reason
 from extauthz.core.refusals import Denial, denial
 
 DIALECTS = (*KNOWN, UNKNOWN_JSON)
-#: The policy's own "no". Everything else says that a request could not be read or judged.
-JUDGED = [reason for reason in Reason if reason.value not in set(Failure)]
 STATUS = {
     "body_truncated": 413,
     "body_too_large": 413,
@@ -43,12 +42,26 @@ STATUS = {
     "identity_ambiguous": 400,
     "path_ambiguous": 400,
     "too_many_tokens": 413,
+    "output_cap_malformed": 400,
+    "output_cap_exceeded": 400,
+    "over_budget": 429,
     "overloaded": 503,
     "deadline_exceeded": 503,
     "cancelled": 503,
     "model_fault": 503,
+    "store_fault": 503,
     "check_malformed": 500,
     "internal_error": 500,
+}
+#: The policy's own "no". Everything else says that a request could not be read, judged or afforded.
+JUDGED = [reason for reason in Reason if reason.value not in STATUS]
+#: As `limit_headers` writes them.
+LIMITS = {
+    "x-extauthz-limit": "tokens",
+    "ratelimit-limit": "1000",
+    "ratelimit-remaining": "0",
+    "ratelimit-reset": "60",
+    "retry-after": "7",
 }
 FORMS = [*itertools.product(DenyShape, DIALECTS, (False, True))]
 
@@ -124,7 +137,7 @@ def test_every_failure_has_a_status_of_its_own_kind(failure: Failure) -> None:
 
 def test_a_denial_knows_nothing_of_the_request_and_no_score() -> None:
     parameters = inspect.signature(denial).parameters
-    assert list(parameters) == ["shape", "reason", "dialect", "stream"]
+    assert list(parameters) == ["shape", "reason", "dialect", "stream", "limits"]
 
 
 @pytest.mark.parametrize("reason", Reason)
@@ -134,6 +147,65 @@ def test_a_denial_shows_no_score(reason: Reason) -> None:
         assert b"score" not in body
         assert b"threshold" not in body
         assert not re.search(rb"\d\.\d", body.replace(b'"jsonrpc":"2.0"', b""))
+
+
+def over_budget(name: str, shape: DenyShape = DenyShape.JSON_403) -> Denial:
+    (dialect,) = (one for one in DIALECTS if one.name == name)
+    return denial(shape, Reason.OVER_BUDGET, dialect, stream=False, limits=LIMITS)
+
+
+def test_over_a_limit_every_shape_and_dialect_says_which_and_when_to_try_again() -> None:
+    for shape, dialect, stream in FORMS:
+        answer = denial(shape, Reason.OVER_BUDGET, dialect, stream=stream, limits=LIMITS)
+        assert answer.status == 429
+        assert LIMITS.items() <= answer.headers.items()
+        assert answer.headers["content-type"] == "application/json"
+        assert answer.headers.get("grpc-status") == ("8" if Media.GRPC in dialect.accepts else None)
+
+
+def test_a_request_that_can_never_pass_is_not_told_to_try_again() -> None:
+    limits = {name: value for name, value in LIMITS.items() if name != "retry-after"}
+    answer = denial(
+        DenyShape.JSON_403, Reason.OVER_BUDGET, OPENAI_CHAT, stream=False, limits=limits
+    )
+    assert "retry-after" not in answer.headers
+
+
+def test_a_failure_of_ours_says_in_a_second_and_not_when_the_limit_is_as_new() -> None:
+    answer = denial(DenyShape.JSON_403, Reason.OVERLOADED, OPENAI_CHAT, stream=False, limits=LIMITS)
+    assert answer.headers["retry-after"] == "1"
+
+
+@pytest.mark.parametrize("shape", DenyShape)
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [
+        ("openai_chat", {"error": {"type": "rate_limit_error", "code": "rate_limit_exceeded"}}),
+        ("openai_chat", {"error": {"param": None, "innererror": {"code": "over_budget"}}}),
+        ("openai_responses", {"error": {"code": "rate_limit_exceeded"}}),
+        ("unknown_json", {"error": {"code": "rate_limit_exceeded"}}),
+        ("anthropic_messages", {"type": "error", "error": {"type": "rate_limit_error"}}),
+        ("gemini", {"error": {"code": 429, "status": "RESOURCE_EXHAUSTED"}}),
+        ("mcp", {"jsonrpc": "2.0", "id": None}),
+        ("tgi", {"error_type": "overloaded"}),
+        ("bedrock_converse", {}),
+        ("cohere_chat", {}),
+        ("ollama_chat", {}),
+    ],
+)
+def test_over_a_limit_each_client_sees_the_error_of_its_own_api_whatever_the_shape(
+    shape: DenyShape, name: str, error: dict[str, Any]
+) -> None:
+    body = orjson.loads(over_budget(name, shape).body)
+    assert "over a usage limit" in orjson.dumps(body).decode()
+    assert _holds(body, error)
+
+
+def test_who_asks_for_too_much_output_is_told_so_and_not_that_it_is_a_security_matter() -> None:
+    for reason in (Reason.OUTPUT_CAP_EXCEEDED, Reason.OUTPUT_CAP_MALFORMED):
+        body = denial(DenyShape.JSON_403, reason, OPENAI_CHAT, stream=False).body
+        assert b"output" in orjson.loads(body)["error"]["message"].encode()
+        assert b"security" not in body
 
 
 @pytest.mark.parametrize("reason", JUDGED)

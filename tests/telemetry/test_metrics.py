@@ -157,11 +157,11 @@ def test_requests_over_a_limit_are_counted_by_limit_and_whether_it_is_on_trial(
     assert (count("trial", "yes"), count("other", "yes")) == (2, 1)
 
 
-def settlement(
-    usage: Usage | None, *, known: bool = True, ended_s: float = 100.0, held: Usage = Usage(20, 50)
-) -> Settlement:
+def settlement(usage: Usage | None, *, known: bool = True, ended_s: float = 100.0) -> Settlement:
     report = Report("7", "r", "large", usage, False, ended_s)
-    return Settlement(report, usage or Charge.RESERVED, Settled(held, 3.0) if known else None)
+    return Settlement(
+        report, usage or Charge.RESERVED, Settled(Usage(20, 50), 3.0) if known else None
+    )
 
 
 def test_settlements_are_counted_by_what_came_of_them(metrics: Metrics) -> None:

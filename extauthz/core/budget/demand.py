@@ -64,12 +64,20 @@ def demand(dialect: Dialect, path: str, body: Tree, input_tokens: int) -> Demand
         dialect.model_of(path, body),
         input_tokens,
         min(max(known), MAX_TOKENS) if known else None,
-        min(max([1, *(number or 0 for number in choices)]), MAX_TOKENS),
+        min(_prompts(dialect, body) * max([1, *(number or 0 for number in choices)]), MAX_TOKENS),
         well_formed=all(
             number is not None and (number >= 0 or dialect.negative_is_unlimited) for number in caps
         )
         and all(number is not None and number >= 0 for number in choices),
     )
+
+
+def _prompts(dialect: Dialect, body: Tree) -> int:
+    """How many prompts a request has. Numbers in a list are the tokens of one."""
+    found = body.get(dialect.prompts) if isinstance(body, dict) else None
+    if not isinstance(found, list) or all(isinstance(one, int) for one in found):
+        return 1
+    return len(found)
 
 
 def estimate(

@@ -13,8 +13,11 @@ from extauthz.core.budget.allowance import Allowance
 LIMIT_HEADER = "x-extauthz-limit"
 
 
-def limit_headers(allowance: Allowance | None) -> dict[str, str]:
-    """None where no limit is for the request. A request that can never pass has no `retry-after`."""
+def limit_headers(allowance: Allowance | None, *, refused: bool) -> dict[str, str]:
+    """None where no limit is for the request.
+
+    `retry-after` is for who is `refused` because of a limit, and not where the request can never pass.
+    """
     if allowance is None or allowance.limit is None:
         return {}
     headers = {
@@ -23,7 +26,7 @@ def limit_headers(allowance: Allowance | None) -> dict[str, str]:
         "ratelimit-remaining": _amount(allowance.remaining_amount),
         "ratelimit-reset": str(ceil(allowance.reset_s)),
     }
-    if allowance.wait_s is not None:
+    if refused and allowance.wait_s is not None:
         headers["retry-after"] = str(max(1, ceil(allowance.wait_s)))
     return headers
 

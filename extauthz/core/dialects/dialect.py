@@ -136,6 +136,7 @@ class Dialect:
         max_tokens: paths of the most tokens an answer may have.
         negative_is_unlimited: whether a negative number there means that there is no cap.
         choices: paths of how many answers are wanted.
+        prompts: member that may hold several prompts, each of which is answered; empty if none does.
         echoes: headers, lower case, that repeat a member of the body, at one of some paths.
         refuse: response body of a 200 refusal.
         refuse_stream: the same as a stream of `stream_type`.
@@ -156,6 +157,7 @@ class Dialect:
     max_tokens: tuple[str, ...] = ("max_tokens",)
     negative_is_unlimited: bool = False
     choices: tuple[str, ...] = ("n",)
+    prompts: str = ""
     echoes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     refuse: Refusal | None = None
     refuse_stream: Refusal | None = None

@@ -49,6 +49,7 @@ OPENAI_COMPLETIONS: Final = Dialect(
         "max_tokens seed stop logprobs frequency_penalty presence_penalty user logit_bias"
     ),
     choices=("n", "best_of"),
+    prompts="prompt",
     refuse=_refuse,
     refuse_stream=_refuse_stream,
 )
