@@ -144,7 +144,7 @@ class Accounts:
         meant = tuple(
             limit.name
             for limit in self._budgets.limits
-            if limit.count is count and set(limit.by) == parts and limit.is_for(route, model)
+            if limit.count is count and _said_of(limit) == parts and limit.is_for(route, model)
         )
         if not meant:
             return None
@@ -168,6 +168,12 @@ class Accounts:
         if rule.limits.output_tokens is not None:
             expected = min(expected, rule.limits.output_tokens)
         return expected * demand.choices
+
+
+def _said_of(limit: Limit) -> set[By]:
+    """What a descriptor has to say for a limit to be meant: whose counter, and for what it is."""
+    named = {By.ROUTE: limit.routes, By.MODEL: limit.models}
+    return {*limit.by, *(part for part, names in named.items() if names)}
 
 
 def _principal(entries: dict[str, str]) -> str | None:

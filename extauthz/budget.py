@@ -18,6 +18,7 @@ _WAIT_S: Final = 15.0
 _MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
 _WHOSE: Final = ("principal", "tenant", "route", "model", "limit")
 _VARIABLE: Final = "EXTAUTHZ_CONTROL"
+_NO_SERVER: Final = "what answers is no extauthz server"
 #: Unit, and how many seconds it has; shown are the two largest that are there.
 _UNITS: Final = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
@@ -66,7 +67,9 @@ def run(parsed: argparse.Namespace) -> int:
     answer = ask(parsed.socket, asked)
     if "error" in answer:
         raise ValueError(answer["error"])
-    matched = answer["consumers"] if parsed.command == "top" else answer["limits"]
+    matched = answer.get("consumers" if parsed.command == "top" else "limits")
+    if matched is None:
+        raise _told(parsed.socket, _NO_SERVER)
     if parsed.json:
         sys.stdout.write(orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode() + "\n")
     elif matched:
@@ -103,7 +106,7 @@ def ask(path: Path, question: Mapping[str, Any]) -> dict[str, Any]:
     except orjson.JSONDecodeError:
         answer = None
     if not isinstance(answer, dict):
-        raise _told(path, "what answers is no extauthz server")
+        raise _told(path, _NO_SERVER)
     return answer
 
 
@@ -169,7 +172,7 @@ def _amount(amount: float) -> str:
     """Money has up to 6 decimals; everything else is whole."""
     if amount == int(amount):
         return f"{int(amount):,}"
-    return f"{amount:,.6f}".rstrip("0")
+    return f"{amount:,.6f}".rstrip("0").rstrip(".")
 
 
 def _span(seconds: float) -> str:

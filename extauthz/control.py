@@ -186,7 +186,7 @@ def _units(meant: list[Limit], amount: float | None) -> int:
     if len(counts) > 1:
         raise RefusedError(f"these limits count {' and '.join(counts)}: name one of them")
     units = amount * NANO if counts == [Count.COST] else amount
-    if units != int(units) and counts != [Count.COST]:
+    if counts != [Count.COST] and units != int(units):
         raise RefusedError("an amount of tokens or requests is a whole number")
     if not 1 <= units <= _MAX_UNITS:
         raise RefusedError("an amount must be above 0, and no more than a limit can have")

@@ -16,12 +16,12 @@ import uvloop
 from extauthz import __version__
 from extauthz.accounts import Accounts
 from extauthz.control import Control, Desk
-from extauthz.core.budget.descriptors import LimitStatus
 from extauthz.core.budget.settlement import Settlement
 from extauthz.core.call import Provenance
 from extauthz.core.cancellation import Cancellation
 from extauthz.core.policy import Policy
 from extauthz.core.receipts import read_keys
+from extauthz.doors import Doors
 from extauthz.model import directory
 from extauthz.model.calibration import Calibration
 from extauthz.model.directory import ModelDirectory, ModelError
@@ -85,11 +85,12 @@ class Server:
         self._sink: Final = _open_sink(settings.records)
         self._records: Final = RecordWriter(self._sink)
         self._store: Final = open_store(settings.store)
-        self._accounts: Final = Accounts(self._store, self._settled)
+        accounts = Accounts(self._store, self._settled)
+        self._doors: Final = Doors(accounts)
         self._authorizer: Final = Authorizer(
             policy,
             self._scorer,
-            self._accounts,
+            accounts,
             self._observe,
             key,
             Vocabularies(settings.vocabularies),
@@ -111,9 +112,9 @@ class Server:
         methods: Methods = {
             check.METHOD: self._authorizer.check,
             health.METHOD: self._health,
-            rate_limit.METHOD: self._rate_limit,
+            rate_limit.METHOD: self._doors.rate_limit,
         }
-        sinks: Sinks = {access_log.METHOD: self._access_log}
+        sinks: Sinks = {access_log.METHOD: self._doors.take_log}
         admin: Admin | None = None
         transports: list[Transport] = []
         control = self._control()
@@ -122,7 +123,9 @@ class Server:
         try:
             if settings.admin:
                 with _named(settings.admin):
-                    admin = Admin(settings.admin, self._metrics.registry, self._status)
+                    admin = Admin(
+                        settings.admin, self._metrics.registry, self._status, self._heaviest
+                    )
             if control is not None:
                 await control.start()
             for options in settings.listeners:
@@ -183,20 +186,6 @@ class Server:
 
     async def _health(self, message: bytes, _deadline: float, _unused: Cancellation) -> bytes:
         return health.answer(message, serving=self._serving)
-
-    def _access_log(self, message: bytes) -> None:
-        self._accounts.settle(access_log.read(message))
-
-    async def _rate_limit(self, message: bytes, deadline: float, _unused: Cancellation) -> bytes:
-        asked = rate_limit.read(message)
-        if asked is None:
-            return rate_limit.write([_UNREADABLE])
-        return rate_limit.write(
-            [
-                await self._accounts.rate_limit(asked.domain, one, deadline)
-                for one in asked.descriptors
-            ]
-        )
 
     async def _tick(self) -> None:
         while True:
@@ -272,10 +261,6 @@ def serve(settings: Settings) -> None:
         await server.run(lambda addresses: _log.info("serving on %s", ", ".join(addresses)))
 
     uvloop.run(main())
-
-
-#: A question that is no question is answered with no.
-_UNREADABLE: Final = LimitStatus(limited=True, amount=0, unit_s=0, remaining=0, reset_s=1.0)
 
 
 @contextlib.contextmanager

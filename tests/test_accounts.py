@@ -454,3 +454,12 @@ async def test_only_who_is_refused_for_a_limit_is_told_when_to_come_back() -> No
 async def over(bank: Bank) -> CheckResponse:
     await bank.ask(max_tokens=400)
     return await bank.ask(max_tokens=400)
+
+
+async def test_a_limit_for_some_routes_is_meant_by_a_descriptor_that_names_one() -> None:
+    bank = Bank(day("requests", 3, count=Count.REQUESTS, routes=("chat",)))
+    assert await hits(bank, "requests", 1, USER) is None
+    assert await hits(bank, "requests", 1, USER, ("route", "other")) is None
+    status = await hits(bank, "requests", 1, USER, ("route", "chat"))
+    assert status is not None
+    assert status.remaining == 2

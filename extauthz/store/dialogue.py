@@ -150,7 +150,7 @@ class Dialogue:
             if waiter.found.done():
                 continue
             self._asked.append(waiter)
-            for lease, units, _ in waiter.lacks:
+            for lease, units, *_ in waiter.lacks:
                 need, least = needs.get(lease, (0, units))
                 needs[lease] = need + units, min(least, units)
         return needs

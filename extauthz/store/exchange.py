@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha1
 from importlib import resources
@@ -13,9 +14,11 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoPermissionError, NoScriptError, RedisError, ResponseError
 
 #: A decision waits for the store no longer than this.
-PATIENCE_S: Final = 0.005
+_PATIENCE_S: Final = 0.005
 #: What is not urgent is gathered for so long.
 EXCHANGE_S: Final = 0.05
+#: Late once is a busy moment of either machine; so often in a row is a slow server.
+_SLOW_AT: Final = 3
 #: A server that has not answered after this is taken for lost.
 _TIMEOUT_S: Final = 1.0
 #: Tries to reach a lost one: exponential, with full jitter, so that replicas do not come all at once.
@@ -83,6 +86,7 @@ class Exchange:
     Attributes:
         up: the last exchange was answered.
         prompt: and so fast that a decision may wait for the next one.
+        patience_s: how long a decision waits for it.
         round_trips: pipelines sent.
         last_s: how long the last one took.
         failures: how often the server was lost.
@@ -92,6 +96,7 @@ class Exchange:
         """Nothing is sent before `start`."""
         self.up = False
         self.prompt = False
+        self.patience_s = _PATIENCE_S
         self.round_trips = 0
         self.last_s = 0.0
         self.failures = 0
@@ -99,8 +104,10 @@ class Exchange:
         self._source: Final = source
         self._client: Redis | RedisCluster | None = None
         self._task: asyncio.Task[None] | None = None
+        self._slow = 0
         self._urgent = asyncio.Event()
         self._tried = asyncio.Event()
+        self._closing = asyncio.Event()
 
     def start(self) -> None:
         """Begin, in the running event loop. Again: nothing."""
@@ -117,47 +124,45 @@ class Exchange:
         self._urgent.set()
 
     def too_slow(self) -> None:
-        """Somebody waited for too long: nobody else is to wait until it is fast again."""
-        self.prompt = False
+        """Somebody waited for too long. If that goes on, nobody is to wait until it is fast again."""
+        self._slow += 1
+        self.prompt = self.up and self._slow < _SLOW_AT
 
     async def close(self) -> None:
         """Ask a last time, if it is there, and hang up."""
+        self._closing.set()
+        self._urgent.set()
         if self._task is not None:
-            was_up = self.up
-            self._task.cancel()
+            # It is not cancelled: what is under way is answered within a second, and then known.
             await asyncio.wait([self._task])
-            if was_up:
-                await self._say_goodbye()
-        await self._hang_up()
-
-    async def _say_goodbye(self) -> None:
-        try:
-            if commands := self._source.farewell():
-                await self._send(commands)
-        except (RedisError, OSError, TimeoutError, UnableError):
-            return  # what was held is lost to the others until its window ends, or it comes back
 
     async def _serve(self) -> None:
         tries = 0
-        while True:
+        while not self._closing.is_set():
             try:
                 await self._connect()
                 await self._exchange(first=True)
                 tries = 0
-                while True:
+                while not self._closing.is_set():
                     await self._gather()
                     await self._exchange(first=False)
+                await self._send(self._source.farewell())
             except (RedisError, OSError, TimeoutError, UnableError):
-                pass
+                pass  # what was not given back in time is lost to others, until it comes back by time
             except Exception as error:  # noqa: BLE001  # whatever it was, others must be answered
                 asyncio.get_running_loop().call_exception_handler(
                     {"message": "exchange with the store of counters", "exception": error}
                 )
             self._lost()
             await self._hang_up()
-            longest = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2**tries)
+            await self._pause(tries)
             tries = min(tries + 1, 16)
-            await asyncio.sleep(random.uniform(0, longest))  # noqa: S311  # no secret
+
+    async def _pause(self, tries: int) -> None:
+        longest = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2**tries)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(random.uniform(0, longest)):  # noqa: S311  # no secret
+                await self._closing.wait()
 
     async def _connect(self) -> None:
         """Connect anew, so that a name is looked up anew. OSError or RedisError when it fails."""
@@ -190,11 +195,14 @@ class Exchange:
             if isinstance(answer, ResponseError) and str(answer).startswith(_UNABLE):
                 raise UnableError(str(answer))
         self.up = True
-        self.prompt = self.last_s < PATIENCE_S
+        self._slow = 0 if self.last_s < self.patience_s else self._slow + 1
+        self.prompt = self._slow < _SLOW_AT
         self._source.answered(answers)
         self._tried.set()
 
     async def _send(self, commands: list[Command]) -> list[Any]:
+        if not commands:
+            return []
         async with asyncio.timeout(_TIMEOUT_S):
             answers = await self._pipeline(commands)
             unknown = [

@@ -22,10 +22,14 @@ _NAME_BYTES: Final = 16
 
 
 class Lack(NamedTuple):
-    """What one limit's lease lacks for a request. `ends`: of the present window, as we know it."""
+    """What one limit's lease lacks for a request.
+
+    `held` is there already, or negative; `ends` is the end of the present window as we know it.
+    """
 
     lease: Lease
     units: int
+    held: int
     ends: int
 
 
@@ -72,11 +76,13 @@ class Holdings:
     ) -> list[Lack]:
         """What each limit lacks of those that a request was refused for."""
         first, _ = plans.of(ask)
-        return [
-            Lack(lease, units, calendar[int(plans.rows[first + index, CALENDAR])])
-            for index, (lease, units) in enumerate(zip(leases, lacking, strict=False))
-            if units > 0 and _cost(lease.limit.count, ask) > 0
-        ]
+        found = []
+        for row, (lease, units) in enumerate(zip(leases, lacking, strict=False), first):
+            cost = _cost(lease.limit.count, ask)
+            if units > 0 and cost > 0:
+                ends = calendar[int(plans.rows[row, CALENDAR])]
+                found.append(Lack(lease, units, cost - units, ends))
+        return found
 
     def orders(
         self, needs: dict[Lease, tuple[int, int]], now: int, *, all_due: bool
@@ -131,7 +137,7 @@ class Holdings:
 
     def borrow(self, lacks: Iterable[Lack], now: int) -> None:
         """Take what a request lacks out of this replica's share."""
-        for lease, units, _ in lacks:
+        for lease, units, *_ in lacks:
             lease.borrow(units, now, self.share)
             self._ledger.adjust(lease.key, LEASE, units, lease.expires(now), now)
 
@@ -139,7 +145,7 @@ class Holdings:
         """Give back whatever nobody uses."""
         orders, self._evicted = self._evicted, []
         for lease in self._leases.values():
-            lease.stop(now)
+            lease.stop()
             self._order(orders, lease, now)
         return orders
 
@@ -162,7 +168,7 @@ class Holdings:
         lease = next((lease for lease in oldest if lease.held == 0), oldest[0])
         del self._leases[lease.key]
         self._used.pop(lease, None)
-        lease.stop(now)
+        lease.stop()
         self._order(self._evicted, lease, now)
 
     def _name(self, ask: Ask, limit: Limit) -> str:

@@ -81,6 +81,7 @@ class Lease:
         "_owed_at",
         "_speed",
         "_spent_at",
+        "_stopped",
         "_used",
         "amount",
         "balance",
@@ -105,7 +106,7 @@ class Lease:
         self.heard = self.stated = self.ends = self._full_at = 0
         self._used = self.balance = self.held = self.own = self.missed = self._lot = 0
         self._looked_at = self._spent_at = self._granted_at = self._owed_at = now
-        self._speed = 0.0
+        self._speed, self._stopped = 0.0, False
         self.follow(limit)
 
     def follow(self, limit: Limit) -> None:
@@ -123,10 +124,8 @@ class Lease:
             return self.amount
         return max(0, self.amount - self._used)
 
-    def wait_ns(self, need: int, now: int) -> int | None:
-        """Time until `need` units are there. None: there are never so many."""
-        if need > self.amount:
-            return None
+    def wait_ns(self, need: int, now: int) -> int:
+        """Time until the store has `need` units."""
         if self.kind == RATE:
             return max(0, math.ceil(self._behind(now) + need * self.unit_ns - self._burst_ns))
         return max(0, self.ends - now)
@@ -175,11 +174,11 @@ class Lease:
 
     def is_idle(self, now: int) -> bool:
         """Whether nothing was spent for a while."""
-        return now - self._spent_at >= _HORIZON_NS[self.kind]
+        return self._stopped or now - self._spent_at >= _HORIZON_NS[self.kind]
 
-    def stop(self, now: int) -> None:
+    def stop(self) -> None:
         """Nobody uses it any more: what is left goes back."""
-        self._spent_at, self._speed, self._lot = now - _HORIZON_NS[self.kind], 0.0, 0
+        self._stopped = True
 
     def order(self, now: int, share: Share, need: int = 0, least: int = 0) -> Order | None:
         """What to ask the store for now, if anything. `need` is for requests that wait for it."""

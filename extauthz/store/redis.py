@@ -16,7 +16,7 @@ from extauthz.core.reasons import Failure
 from extauthz.store import Standing, Ticked
 from extauthz.store.clock import Clock
 from extauthz.store.dialogue import Dialogue, Waiter
-from extauthz.store.exchange import EXCHANGE_S, PATIENCE_S, Exchange
+from extauthz.store.exchange import EXCHANGE_S, Exchange
 from extauthz.store.holdings import Holdings, Lack
 from extauthz.store.leases import Lease, Order, Share
 from extauthz.store.ledger import Answer, Ledger, private_cells
@@ -38,6 +38,10 @@ def redis_store(options: StoreOptions) -> "RedisStore":
     """Counters that replicas share through `options.redis`."""
     ledger = Ledger(private_cells(options.counters, options.reservations))
     return RedisStore(options.redis, ledger, Clock(), Share(options.replicas, options.overshoot))
+
+
+#: A timer of an idle process is not as late as this.
+_LATE_S: Final = 0.001
 
 
 class RedisStore:
@@ -113,7 +117,8 @@ class RedisStore:
     async def _wait(self, ask: Ask, lacks: list[Lack], until: float) -> Allowance | Failure | None:
         loop = asyncio.get_running_loop()
         waiter = Waiter(ask, lacks)
-        timer = loop.call_at(min(loop.time() + PATIENCE_S, until), self._give_up, waiter)
+        due = min(loop.time() + self.exchange.patience_s, until)
+        timer = loop.call_at(due, self._give_up, waiter, due)
         self.dialogue.waiting.append(waiter)
         self.exchange.wake()
         try:
@@ -121,9 +126,14 @@ class RedisStore:
         finally:
             timer.cancel()
 
-    def _give_up(self, waiter: Waiter) -> None:
-        self.exchange.too_slow()
-        waiter.end(None)
+    def _give_up(self, waiter: Waiter, due: float) -> None:
+        loop = asyncio.get_running_loop()
+        if loop.time() - due > _LATE_S:
+            # It is this process that was late. What has arrived meanwhile is read first.
+            loop.call_later(_LATE_S, self._give_up, waiter, math.inf)
+        elif not waiter.found.done():
+            self.exchange.too_slow()
+            waiter.end(None)
 
     def _retry(self, waiter: Waiter) -> None:
         """The store has answered what a request waited for. Others before it may have taken it."""
@@ -289,15 +299,16 @@ def _limited(refusing: list[Lack], now: int) -> Allowance:
     """Refused, by the limit with the longest wait."""
 
     def wait_ns(lack: Lack) -> float:
-        found = lack.lease.wait_ns(lack.units, now)
-        return math.inf if found is None else found
+        if lack.units + lack.held > lack.lease.amount:
+            return math.inf  # there is never so much
+        return lack.lease.wait_ns(lack.units, now)
 
     longest = max(refusing, key=wait_ns)
     wait, lease = wait_ns(longest), longest.lease
     return Allowance(
         limited=True,
         limit=lease.limit,
-        remaining=lease.room(now) + max(0, lease.balance),
+        remaining=max(0, lease.room(now) + longest.held),
         wait_s=None if math.isinf(wait) else wait / NS,
         reset_s=lease.reset_ns(now) / NS,
     )

@@ -23,9 +23,10 @@ from extauthz.core.reasons import Failure
 from extauthz.demo.client import Answer, Request, logged, send
 from extauthz.demo.processes import Envoy, bootstrap
 from extauthz.demo.upstream import Received, Upstream
+from extauthz.doors import Doors
 from extauthz.model.directory import ModelDirectory
 from extauthz.model.scorer import RunsModel, Scorer, Scores
-from extauthz.protocol import access_log, check, health
+from extauthz.protocol import access_log, check, health, rate_limit
 from extauthz.service import Authorizer, ScoresTexts
 from extauthz.store.memory import private_store
 from extauthz.telemetry.observation import Observation
@@ -87,7 +88,11 @@ class Filter:
             self.observed.append,
             receipt_key,
         )
-        methods = {check.METHOD: self._check, health.METHOD: self._health}
+        methods: Methods = {
+            check.METHOD: self._check,
+            health.METHOD: self._health,
+            rate_limit.METHOD: Doors(self.accounts).rate_limit,
+        }
         return await _START[self.transport](methods, options, {access_log.METHOD: self._log})
 
     async def _check(self, message: bytes, deadline: float, cancellation: Cancellation) -> bytes:

@@ -388,3 +388,49 @@ def test_a_client_of_grpc_learns_that_it_is_over_its_budget(gateway: Gateway, us
 
     assert codes[0] is not grpc.StatusCode.RESOURCE_EXHAUSTED  # the upstream knows no gRPC
     assert codes[1] is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+def _with_the_rate_limit_filter(config: dict[str, Any]) -> None:
+    """Envoy's own filter, which asks us, before ext_authz; and a route that tells what was used."""
+    manager = config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]
+    types = "type.googleapis.com/envoy.extensions.filters.http.ratelimit.v3"
+    ours = {"envoy_grpc": {"cluster_name": "extauthz"}}
+    manager["typed_config"]["http_filters"].insert(
+        0,
+        {
+            "name": "envoy.filters.http.ratelimit",
+            "typed_config": {
+                "@type": f"{types}.RateLimit",
+                "domain": "requests",
+                "enable_x_ratelimit_headers": "DRAFT_VERSION_03",
+                "failure_mode_deny": True,
+                "timeout": "2s",
+                "rate_limit_service": {"grpc_service": ours, "transport_api_version": "V3"},
+            },
+        },
+    )
+    user = {
+        "request_headers": {"header_name": "x-test-user", "descriptor_key": "header:x-test-user"}
+    }
+    route_of_policy = {"generic_key": {"descriptor_key": "route", "descriptor_value": "pace"}}
+    routes = manager["typed_config"]["route_config"]["virtual_hosts"][0]["routes"]
+    for route in routes:
+        if route["match"].get("path") == CHAT:
+            route["typed_per_filter_config"]["envoy.filters.http.ratelimit"] = {
+                "@type": f"{types}.RateLimitPerRoute",
+                "rate_limits": [{"actions": [user, route_of_policy]}],
+            }
+
+
+def test_envoys_rate_limit_filter_counts_on_the_same_counters(
+    filter_: Filter, upstream: Upstream, tmp_path: Path, user: str
+) -> None:
+    """The limit `pace` counts requests by principal: here the filter asks once, and the check again."""
+    with Gateway(tmp_path, upstream, [filter_.address], _with_the_rate_limit_filter) as gateway:
+        asked = ask(user, host="pace.test")
+        first = gateway.send(asked)
+        answers = [gateway.send(asked).status for _ in range(3)]
+
+    assert first.status == 200
+    assert first.headers["x-ratelimit-limit"].startswith("2")
+    assert 429 in answers
