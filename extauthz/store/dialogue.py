@@ -61,7 +61,8 @@ class Dialogue:
         waiting: requests for the next exchange.
         forwarded: settlements sent to other replicas.
         received: settlements that other replicas sent.
-        restored: counters that the server had forgotten, and was told again.
+        forgetful: how often the server was found to be another one, or to have forgotten everything.
+        restored: counters that it had forgotten, and was told again.
     """
 
     def __init__(
@@ -82,7 +83,7 @@ class Dialogue:
             deliver: another replica knows what a request of ours has used.
         """
         self.waiting: deque[Waiter] = deque()
-        self.forwarded = self.received = self.restored = 0
+        self.forwarded = self.received = self.forgetful = self.restored = 0
         self._replica: Final = replica
         self._holdings: Final = holdings
         self._clock: Final = clock
@@ -94,9 +95,8 @@ class Dialogue:
         self._said_at = self._turned_at = self._heartbeat_at = 0
         self._letters: deque[tuple[str, bytes]] = deque(maxlen=_INBOX)
         self._posted: list[tuple[str, bytes]] = []
-        #: What the server was called when it was last heard, and what we call a nameless one.
+        #: What the server was called when it was last heard.
         self._epoch: bytes | None = None
-        self._new_epoch: Final = token_hex(8)
         self._forgot_at = 0
 
     def forward(self, replica: str, call_id: str, charge: Usage | Charge) -> None:
@@ -167,7 +167,7 @@ class Dialogue:
     def _say_heartbeat(self, now: int) -> None:
         """Ask whether the server is who it was: a write, so that one that only reads is found out."""
         self._heartbeat_at = now
-        self._say(_unheard, "SET", _EPOCH, self._new_epoch, "NX")
+        self._say(_unheard, "SET", _EPOCH, token_hex(8), "NX")  # it never gets the same name twice
         self._say(self._heard_epoch, "GET", _EPOCH)
         self._say(self._heard_letters, "LPOP", _inbox(self._replica), _LETTERS_AT_ONCE)
 
@@ -229,6 +229,7 @@ class Dialogue:
     def _heard_epoch(self, answer: object) -> None:
         if answer != self._epoch:
             self._epoch = answer if isinstance(answer, bytes) else None
+            self.forgetful += 1
             self._forgot_at = self._clock.now()
             self._holdings.tell_again()
 

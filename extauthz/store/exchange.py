@@ -23,11 +23,9 @@ _SLOW_AT: Final = 3
 _TIMEOUT_S: Final = 1.0
 #: Tries to reach a lost one: exponential, with full jitter, so that replicas do not come all at once.
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 2.0
-#: First words of answers that say that the server as a whole cannot serve.
-_UNABLE: Final = (
-    *("READONLY", "LOADING", "MASTERDOWN", "OOM", "MISCONF", "NOREPLICAS", "CLUSTERDOWN", "MOVED"),
-    *("NOAUTH", "WRONGPASS", "NOPERM", "TRYAGAIN", "UNKILLABLE", "BUSY"),
-)
+#: What a server says of one key, when it is not what it should be. Anything else it refuses, it refuses
+#: for all: READONLY, LOADING, OOM, MISCONF, NOPERM ...
+_ONE_KEY: Final = "WRONGTYPE"
 
 
 class UnableError(Exception):
@@ -192,7 +190,7 @@ class Exchange:
         answers = await self._send(commands)
         self.last_s = loop.time() - began
         for answer in answers:
-            if isinstance(answer, ResponseError) and str(answer).startswith(_UNABLE):
+            if isinstance(answer, ResponseError) and not str(answer).startswith(_ONE_KEY):
                 raise UnableError(str(answer))
         self.up = True
         self._slow = 0 if self.last_s < self.patience_s else self._slow + 1

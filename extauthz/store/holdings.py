@@ -18,6 +18,8 @@ _MOST_LEASES: Final = 100_000
 _USED_AT_ONCE, _ALL_AT_ONCE = 512, 128
 #: Counters told in a turn to a server that may have forgotten: 2,000 a second.
 _TOLD_AT_ONCE: Final = 100
+#: Leases on their way back while the store is away. What others hold is then as if it were used.
+_MOST_EVICTED: Final = 10_000
 _NAME_BYTES: Final = 16
 
 
@@ -104,7 +106,11 @@ class Holdings:
             del self._used[lease]
         if not self._round:
             self._round = list(self._leases.values())
-        turn |= dict.fromkeys(self._round[-_ALL_AT_ONCE:])
+        turn |= {
+            lease: None
+            for lease in self._round[-_ALL_AT_ONCE:]
+            if self._leases.get(lease.key) is lease
+        }
         del self._round[-_ALL_AT_ONCE:]
         return turn
 
@@ -169,7 +175,8 @@ class Holdings:
         del self._leases[lease.key]
         self._used.pop(lease, None)
         lease.stop()
-        self._order(self._evicted, lease, now)
+        if len(self._evicted) < _MOST_EVICTED:
+            self._order(self._evicted, lease, now)
 
     def _name(self, ask: Ask, limit: Limit) -> str:
         """The counter's key in the store. Nothing of an identity can be read in it."""

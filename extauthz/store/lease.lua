@@ -10,14 +10,14 @@
 --
 -- ARGV: kind (rate, hour, day, month), amount (burst of a rate), microseconds per unit, need, least
 --   (part of the need that is of use), want (as a reserve), divisor of what may be kept in reserve,
---   charge (used without being asked; negative: given back), and g, n, v, w as the replica knows them.
---   Tests add the time.
+--   charge (used without being asked; negative: given back), 1 if an operator gives it, and g, n, v, w as
+--   the replica knows them. Tests add the time.
 -- Returns: granted, v, n, g, w, now, the end of the window (0 for a rate), 1 if something was put back.
 
 local kind, amount, per_unit = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local need, least, want, divisor = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
-local charge = tonumber(ARGV[8])
-local known = {g = tonumber(ARGV[9]), n = tonumber(ARGV[10]), v = tonumber(ARGV[11]), w = tonumber(ARGV[12])}
+local charge, is_gift = tonumber(ARGV[8]), ARGV[9] == '1'
+local known = {g = tonumber(ARGV[10]), n = tonumber(ARGV[11]), v = tonumber(ARGV[12]), w = tonumber(ARGV[13])}
 
 local function microseconds()
   local time = redis.call('TIME')
@@ -58,13 +58,16 @@ local function window_of(now)
   return number, first_day(math.floor((number + 1) / 12), (number + 1) % 12) * 86400000000
 end
 
-local now = tonumber(ARGV[13]) or microseconds()
+local now = tonumber(ARGV[14]) or microseconds()
 local w, ends = window_of(now)
 local new = kind == 'rate' and now or 0
 
 local stored = redis.call('HMGET', KEYS[1], 'v', 'n', 'g', 'b', 'm', 'w')
 local v, n, g, b, m = tonumber(stored[1]), tonumber(stored[2]), tonumber(stored[3]), tonumber(stored[4]), tonumber(stored[5])
 local changed, restored = false, 0
+if known.n > 0 and known.w ~= w then
+  charge = 0  -- it was of a window that has ended meanwhile
+end
 if not v or tonumber(stored[6]) ~= w then
   v, n, g, b, m = new, 0, now, new, 0
 end
@@ -73,10 +76,11 @@ if known.w == w and known.n > 0 then
     g, b, m = now, v, n
     if g == known.g then g = g + 1 end
   end
-  if known.g ~= g and known.n > m then
+  -- Changes of a rate are counted anew whenever it came back in full; its tat tells by itself.
+  if known.g ~= g and (known.n > m or (kind == 'rate' and known.v > b)) then
     local missing = math.max(0, known.v - b)
     if missing > 0 then restored = 1 end
-    v, b, m, n = v + missing, b + missing, known.n, math.max(n, known.n)
+    v, b, m, n = v + missing, b + missing, math.max(m, known.n), math.max(n, known.n)
     changed = true
   end
 end
@@ -90,7 +94,8 @@ if kind == 'rate' then
   end
   room = math.floor((math.ceil(amount * per_unit) - math.max(0, v - now)) / per_unit)
 else
-  v = math.max(0, v + charge)
+  -- What was forgotten cannot be given back; an operator may give more than the amount.
+  v = is_gift and v + charge or math.max(math.min(0, v), v + charge)
   room = amount - v
 end
 

@@ -37,7 +37,7 @@ class Order:
     """One question to the store about one lease.
 
     `need` is for requests that wait, `least` the smallest of them. `debt` was spent above the balance,
-    `own` while the store was away; `back` is given back.
+    `own` while the store was away; `back` is given back, `gift` given by an operator.
     """
 
     lease: "Lease"
@@ -47,6 +47,7 @@ class Order:
     debt: int = 0
     own: int = 0
     back: int = 0
+    gift: int = 0
 
     def arguments(self, replica: str, share: Share) -> list[object]:
         """What the script of its kind takes."""
@@ -55,8 +56,9 @@ class Order:
         if lease.kind == CONCURRENT:
             return [replica, lease.amount, lease.held, *reserve, SLOT_TTL_MS]
         window = lease.limit.calendar or "rate"
-        charge = self.debt + self.own - self.back
-        return [window, lease.amount, repr(lease.unit_ns / 1_000), *reserve, charge, *lease.known]
+        charge = self.debt + self.own - self.back - self.gift
+        told = (charge, int(self.gift > 0), *lease.known)
+        return [window, lease.amount, repr(lease.unit_ns / 1_000), *reserve, *told]
 
 
 class Lease:
@@ -264,7 +266,7 @@ class Lease:
     def _begin(self, ends: int) -> None:
         """Begin a window, in which nothing was used."""
         self._used = self.own = self.balance = 0
-        self.ends = ends
+        self.ends, self.known = ends, (0, 0, 0, 0)
 
     # What it answers.
 
@@ -278,6 +280,8 @@ class Lease:
             self.balance += granted
             return granted
         granted, value, change, lineage, window, server_now, ends, _ = answer
+        # A debt of a window that has ended meanwhile was not charged.
+        units = granted + (order.debt if window == self.known[3] else 0)
         self.known = (lineage, change, value, window)
         self.own = max(0, self.own - order.own)
         if self.kind == RATE:
@@ -286,5 +290,5 @@ class Lease:
             self._used, self.ends = value, sent + (ends - server_now) * 1_000
         if granted:
             self._granted_at = sent
-        self.balance += granted + order.debt
-        return granted + order.debt
+        self.balance += units
+        return units

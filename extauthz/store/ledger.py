@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from extauthz.core.budget.demand import Ask
-from extauthz.core.budget.limits import Charge
+from extauthz.core.budget.limits import Budgets, Charge
 from extauthz.core.budget.report import Usage
 from extauthz.store.plans import CALENDAR, KIND, RATE, Plans
 from extauthz_kernels import ledger as kernels
@@ -121,6 +121,18 @@ class Ledger:
         self.row_keys: Final = np.zeros((1, ROWS), np.int64)
         #: Of rows that are leases: units that the last request lacked, or (negative) left over.
         self.lacking: Final = np.zeros((1, ROWS), np.int64)
+        self._warm_up()
+
+    def _warm_up(self) -> None:
+        """Ask for nothing once: the first call of a kernel takes some milliseconds."""
+        plans, calendar = Plans(Budgets(), self.digest), np.zeros((3, 2), np.int64)
+        counters, heads, items, journal = self._cells
+        rows, answers = plans.rows, self._answers[:0]
+        asked, keys, lacking = self._request[:0], self.row_keys[:0], self.lacking[:0]
+        kernels.reserve(
+            counters, heads, items, rows, plans.intervals, asked, calendar, 1, answers, keys, lacking, journal
+        )  # fmt: skip
+        kernels.settle(counters, heads, items, self._settlement[:0], 1, self._results[:0], journal)
 
     def digest(self, text: str) -> int:
         """What `text` is called in keys: 64 bits, as a signed number."""

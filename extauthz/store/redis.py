@@ -263,7 +263,7 @@ class RedisStore:
     async def grant(self, ask: Ask, amount: int) -> int:
         """Give back units of every limit that is for `ask`. Of how many limits."""
         leases = [lease for lease in await self._refreshed(ask) if lease.kind != CONCURRENT]
-        return await self._ask_directly([Order(lease, back=amount) for lease in leases])
+        return await self._ask_directly([Order(lease, gift=amount) for lease in leases])
 
     async def reset(self, ask: Ask) -> int:
         """Make every limit that is for `ask` as new. How many that are.

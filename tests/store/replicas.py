@@ -2,9 +2,9 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 from extauthz.core.budget.allowance import Allowance
 from extauthz.core.budget.demand import Ask
@@ -41,36 +41,92 @@ async def granted(store: RedisStore, request: Ask) -> bool:
     return not found.limited
 
 
-def patient(store: RedisStore) -> None:
-    """A noisy machine may be late by more than 5 ms: wait for the server all the same."""
-    store.exchange.patience_s = 10.0
+class SkippingClock(Clock):
+    """A clock on which time may pass at once."""
+
+    def __init__(self) -> None:
+        self._skipped = 0
+        super().__init__()
+
+    def now(self) -> int:
+        return super().now() + self._skipped
+
+    def skip(self, seconds: float) -> None:
+        self._skipped += int(seconds * 1e9)
+
+
+class Replica(RedisStore):
+    """A replica whose time the test moves, and that waits for a server on a noisy machine.
+
+    Attributes:
+        waits: how often a request waited for the store.
+    """
+
+    def __init__(self, url: str, share: Share, secret: bytes = b"") -> None:
+        self.clock = SkippingClock()
+        ledger = Ledger(private_cells(1 << 12, 1 << 14))
+        super().__init__(url, ledger, self.clock, share, secret)
+        self.exchange.patience_s = 10.0
+        self.waits = 0
+        self._heard = asyncio.Event()
+        for name in ("answered", "failed"):
+            setattr(self.dialogue, name, self._heard_after(getattr(self.dialogue, name)))
+
+    def _heard_after(self, hear: Callable[..., None]) -> Callable[..., None]:
+        def heard(*answers: object) -> None:
+            hear(*answers)
+            self._heard.set()
+
+        return heard
+
+    async def until(self, is_so: Callable[[], bool]) -> None:
+        """Wait for exchanges until something is so."""
+        while not is_so():
+            self._heard.clear()
+            await self._heard.wait()
+
+    async def up(self) -> None:
+        """Wait until the server answers."""
+        await self.until(lambda: self.exchange.up)
+
+    async def down(self) -> None:
+        """Wait until the server is taken for lost."""
+        await self.until(lambda: not self.exchange.up)
+
+    async def _wait(self, *waiting: Any) -> Allowance | Failure | None:
+        self.waits += 1
+        return await super()._wait(*waiting)
+
+    async def later(self, seconds: float = 0.05) -> None:
+        """Let time pass, and what is due then be asked and answered."""
+        for passed in (0.05, seconds):
+            self.clock.skip(passed)
+            await self.standing(ask(who="nobody"))
+
+
+def at_once(store: RedisStore, request: Ask) -> Allowance | Failure:
+    """What a replica says without waiting for anything."""
+    deciding = store.reserve(request, asyncio.get_running_loop().time() + 1)
+    try:
+        deciding.send(None)
+    except StopIteration as found:
+        return cast("Allowance | Failure", found.value)
+    deciding.close()
+    raise AssertionError("it waited")
 
 
 @asynccontextmanager
 async def replicas(
-    url: str,
-    policy: Budgets,
-    count: int = 1,
-    *,
-    share: Share | None = None,
-    hasty: bool = False,
-) -> AsyncIterator[list[RedisStore]]:
+    url: str, policy: Budgets, count: int = 1, **share: float
+) -> AsyncIterator[list[Replica]]:
     """Connected replicas until the block ends."""
     async with AsyncExitStack() as stack:
         stores = []
         for _ in range(count):
-            ledger = Ledger(private_cells(1 << 12, 1 << 14))
-            store = RedisStore(url, ledger, Clock(), share or Share(count))
+            store = Replica(url, Share(**{"replicas": count} | share))  # type: ignore[arg-type]
             stack.push_async_callback(store.close)
-            if not hasty:
-                patient(store)
             store.serve(policy)
-            assert await store.open()
+            await store.open()
+            await store.up()
             stores.append(store)
         yield stores
-
-
-async def turns(store: RedisStore, count: int = 1) -> None:
-    """Wait until a replica has had its say `count` times more, whatever was urgent."""
-    for _ in range(count):
-        await store.exchange.turned()

@@ -71,6 +71,7 @@ class Counter:
         want: int = 0,
         divisor: int = 2,
         charge: int = 0,
+        gift: bool = False,
     ) -> Seen:
         known = self.known.get(by, Seen(0, 0, 0, 0, 0, 0, 0, 0))
         args: list[str | int] = [
@@ -81,7 +82,7 @@ class Counter:
             divisor,
             charge,
         ]
-        args += [known.g, known.n, known.v, known.w] + ([] if now is None else [now])
+        args += [int(gift), known.g, known.n, known.v, known.w] + ([] if now is None else [now])
         self.known[by] = Seen(*self._script([KEY], args))
         return self.known[by]
 
@@ -157,6 +158,24 @@ class TestBudgets:
 
     def test_what_comes_back_leaves_no_less_than_nothing(self, client: "Redis") -> None:
         assert Counter(client, "day", 100).ask(0, charge=-50).v == 0
+
+    def test_an_operator_may_give_more_than_the_amount(self, client: "Redis") -> None:
+        counter = Counter(client, "day", 100)
+        counter.ask(40)
+
+        assert counter.ask(0, charge=-200, gift=True).v == -160
+        assert counter.ask(0, charge=-10).v == -160
+        assert counter.ask(260).granted == 260
+
+    @pytest.mark.parametrize("charge", [-50, 50])
+    def test_a_charge_of_a_window_that_has_ended_is_none(
+        self, client: "Redis", charge: int
+    ) -> None:
+        counter = Counter(client, "hour", 100)
+        counter.ask(60)
+
+        counter.ask(70, by="b", now=NOON + 3_600 * SECOND)
+        assert counter.ask(0, charge=charge, now=NOON + 3_600 * SECOND).v == 70
 
     def test_the_key_ends_with_its_window(self, client: "Redis") -> None:
         Counter(client, "hour", 100).ask(1, now=None)
@@ -275,6 +294,20 @@ class TestWhatWasForgotten:
         client.flushall()
 
         assert counter.ask(1, now=NOON + 3_600 * SECOND).v == 1
+
+    def test_a_rate_is_put_back_whatever_was_before_it_came_back_in_full(
+        self, client: "Redis"
+    ) -> None:
+        counter = Counter(client, "rate", 10, per_unit=SECOND)
+        for _ in range(5):
+            counter.ask(2, by="long ago")
+        client.flushall()  # as it is forgotten by time
+        counter.ask(8, by="b", now=NOON + 100 * SECOND)
+        client.flushall()
+
+        assert counter.ask(1, by="long ago", now=NOON + 101 * SECOND).restored == 0
+        assert counter.ask(5, by="b", now=NOON + 101 * SECOND).granted == 0
+        assert counter.ask(2, by="b", now=NOON + 101 * SECOND).granted == 2
 
     def test_a_rate_that_came_back_in_the_meantime_is_not_put_back(self, client: "Redis") -> None:
         counter = Counter(client, "rate", 10, per_unit=SECOND)

@@ -291,7 +291,10 @@ async def test_counters_are_apart_for_what_they_are_by(store: MemoryStore) -> No
 
 async def test_money_is_counted_by_the_billionth(store: MemoryStore) -> None:
     store.serve(Budgets(limits=(day("money", 0.5, count=Count.COST),)))
-    priced: dict[str, Any] = {"input_price": 2_500, "output_price": 10_000}  # 2.50 and 10.00 for a million
+    priced: dict[str, Any] = {
+        "input_price": 2_500,
+        "output_price": 10_000,
+    }  # 2.50 and 10.00 for a million
     allowance = await reserve(store, ask("1", tokens=1_000, output=40_000, **priced))
     assert allowance.remaining == round((0.5 - 0.0025 - 0.4) * NANO)
     assert not await granted(store, ask("2", tokens=1_000, output=10_000, **priced))

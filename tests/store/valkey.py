@@ -37,7 +37,7 @@ class Server:
     """A running server on a port of its own, without anything kept on disk."""
 
     def __init__(self, program: str, folder: str, *options: str) -> None:
-        self.port = _free_port()
+        self.port = free_port()
         self.socket = f"{folder}/{self.port}.sock"
         self._command = [
             *(program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", folder),
@@ -56,7 +56,11 @@ class Server:
         # Connecting again and again is how a server says that it is there.
         patient = Retry(ConstantBackoff(0.01), 500)
         self.client = redis.Redis(port=self.port, retry=patient, socket_connect_timeout=5)
-        self.client.ping()
+        try:
+            self.client.ping()
+        except BaseException:
+            self.close()
+            raise
         self.client.set_retry(Retry(ConstantBackoff(0), 0))
 
     def kill(self) -> None:
@@ -87,7 +91,8 @@ def serving(program: str, *options: str) -> Iterator[Server]:
             server.close()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens at."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return int(found.getsockname()[1])
