@@ -99,9 +99,10 @@ class Accounts:
         for report in reports:
             charge = self._charge(report)
             settled = self._store.settle(report.replica, report.id, charge)
-            if settled is not None and report.usage is not None:
+            forwarded = settled is None and self._store.forwards(report.replica)
+            if report.usage is not None and (settled is not None or forwarded):
                 self._learnt.saw(report.model, report.usage.output_tokens)
-            self._observe(Settlement(report, charge, settled))
+            self._observe(Settlement(report, charge, settled, forwarded))
 
     async def rate_limit(
         self, domain: str, descriptor: Descriptor, until: float

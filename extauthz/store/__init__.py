@@ -52,7 +52,13 @@ class Store(Protocol):
         """
 
     def settle(self, replica: str, call_id: str, charge: Usage | Charge) -> Settled | None:
-        """Charge what was used of what `replica` reserved. None where nothing is reserved here."""
+        """Charge what was used of what `replica` reserved. None where nothing is reserved here.
+
+        What another replica reserved is for that one to settle: it is told (`forwards`).
+        """
+
+    def forwards(self, replica: str) -> bool:
+        """Whether what `replica` reserved is not settled here but there."""
 
     def release(self, call_id: str) -> None:
         """Take back what was reserved for a request that is refused after all, but that it was one."""

@@ -220,10 +220,14 @@ class RedisStore:
 
     def settle(self, replica: str, call_id: str, charge: Usage | Charge) -> Settled | None:
         """Charge what was used of what `replica` reserved. None where nothing is reserved here."""
-        if replica and replica != self.replica:
+        if self.forwards(replica):
             self.dialogue.forward(replica, call_id, charge)
             return None
         return self._delivered(call_id, charge)
+
+    def forwards(self, replica: str) -> bool:
+        """Whether what `replica` reserved is not settled here but there."""
+        return replica not in ("", self.replica)
 
     def _delivered(self, call_id: str, charge: Usage | Charge) -> Settled | None:
         now = self._clock.now()

@@ -170,7 +170,7 @@ class Metrics:
         """Count one entry of the access log. `at_s` is the Unix time now."""
         report, settled = settlement.report, settlement.settled
         if settled is None:
-            self.settlements.labels("unknown").inc()
+            self.settlements.labels("forwarded" if settlement.forwarded else "unknown").inc()
             return
         self.settlements.labels("reported" if report.usage else "by_rule").inc()
         if report.ended_s:

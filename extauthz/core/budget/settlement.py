@@ -18,9 +18,11 @@ class Settled:
 class Settlement:
     """One access log entry, what it was charged, and what came of that.
 
-    `settled` is None where no reservation was open here: late, twice, lost, or another replica's.
+    `settled` is None where no reservation was open here: late, twice, lost, or another replica's, which
+    was then told (`forwarded`).
     """
 
     report: Report
     charge: Usage | Charge
     settled: Settled | None
+    forwarded: bool = False
