@@ -33,8 +33,9 @@ from extauthz_kernels import (
     percent_decode,
     worst_windows,
 )
+from extauthz_kernels import ledger as budgets
 from tests.reference import fold as twin
-from tests.reference import members, percent
+from tests.reference import ledger, members, percent
 from tests.reference import tokens as charged
 
 _SIZES = (10, 100, 1_000, 10_000, 100_000)
@@ -220,6 +221,48 @@ def tokens_of(n: int) -> Contest:
     return Contest(lambda: estimate_tokens(octets), lambda: charged.estimate_tokens(text), None)
 
 
+def reserve_all(n: int) -> Contest:
+    """Requests of n principals, each under a rate and a month, reserved and settled."""
+    limits = [
+        ledger.Limit(salt, 1, ledger.INPUT, kind, 2, 10**9, interval=0.5)
+        for salt, kind in ((-3, ledger.RATE), (-5, ledger.WINDOW))
+    ]
+    rows = np.array([[one.salt, 1, 1, one.kind, 2, one.amount, 0, 0] for one in limits], np.int64)
+    asked = np.zeros((n, 16), np.int64)
+    # Id, limits, a deadline that has passed at the next call, principal, usage.
+    asked[:, 0] = asked[:, 6] = np.random.default_rng(0).integers(1, 2**62, n)
+    asked[:, 1:4], asked[:, 10:12] = (0, 2, 1), (1, 9)
+    told = np.zeros((n, 5), np.int64)
+    told[:, 0], told[:, 2] = asked[:, 0], 5
+    slots = 4 << n.bit_length()
+    counters = np.zeros((slots + budgets.SHARED, budgets.COUNTER_COLUMNS), np.int64)
+    heads = np.zeros((slots, budgets.HEAD_COLUMNS), np.int64)
+    items = np.zeros((slots, budgets.ROWS, budgets.ITEM_COLUMNS), np.int64)
+    state, journal = (counters, heads, items), np.zeros(budgets.JOURNAL, np.int64)
+    keys, missing = np.zeros((2, n, budgets.ROWS), np.int64)
+    answers, results = np.zeros((n, 6), np.int64), np.zeros((n, 5), np.int64)
+    calendar = [(1, 2**62)] * 3
+    ends, intervals = np.array(calendar), np.array([one.interval for one in limits])
+    clock, slow = [1], ledger.Ledger(limits)
+    requests = [
+        ledger.Request(one[0], 0, 2, 1, 0, 0, tuple(one[6:10]), tuple(one[10:]))
+        for one in asked.tolist()
+    ]
+
+    def kernel() -> None:
+        now = clock[0] = clock[0] + 9
+        budgets.reserve(*state, rows, intervals, asked, ends, now, answers, keys, missing, journal)
+        budgets.settle(*state, told, now, results, journal)
+
+    def plain() -> None:
+        now = clock[0] = clock[0] + 9
+        for request in requests:
+            slow.reserve(request, calendar, now)
+            slow.settle(request.id, ledger.USED, 5, 0, True, now)
+
+    return Contest(kernel, plain, None)
+
+
 _CONTESTS = {
     "pack_windows": pack,
     "json_shape": shape,
@@ -231,6 +274,7 @@ _CONTESTS = {
     "json_members": members_of,
     "percent_decode": percents,
     "estimate_tokens": tokens_of,
+    "ledger.reserve, settle": reserve_all,
     "join_symbols": kernels_of_views.symbols,
     "longest_spelling": kernels_of_views.spelling,
     "fold_flags": kernels_of_views.flags,

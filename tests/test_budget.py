@@ -187,7 +187,9 @@ def test_what_the_server_refuses_is_told_and_exits_with_2(
     assert error_of(capsys) == f"extauthz: {refused['error']}\n"
 
 
-@pytest.mark.parametrize("answer", [b"", b'{"limits"', b"HTTP/1.1 400\r\n", b"[]\n", b"null\n"])
+@pytest.mark.parametrize(
+    "answer", [b"", b'{"limits"', b"HTTP/1.1 400\r\n", b"[]\n", b"null\n", b"{}\n"]
+)
 def test_what_is_no_server_of_ours_exits_with_2(
     server: Server, answer: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -266,3 +268,11 @@ def test_a_server_that_says_nothing_is_not_waited_for_for_ever(
 )
 def test_a_span_is_told_by_its_two_largest_units(seconds: float, told: str) -> None:
     assert budget._span(seconds) == told
+
+
+@pytest.mark.parametrize(
+    ("amount", "told"),
+    [(0, "0"), (1_234.0, "1,234"), (0.25, "0.25"), (0.000_000_4, "0"), (2.000_000_01, "2")],
+)
+def test_an_amount_is_told_with_the_decimals_that_it_has(amount: float, told: str) -> None:
+    assert budget._amount(amount) == told

@@ -179,6 +179,7 @@ async def test_a_grant_gives_back_some_of_what_was_used(desk: Desk) -> None:
         ({"limit": "all", "amount": 10**19}, "no more than a limit can have"),
         ({"limit": "all", "amount": 10**300}, "an amount must be above 0, and no more"),
         ({"limit": "spending", "tenant": "blue", "amount": 1e-10}, "an amount must be above 0"),
+        ({"limit": "spending", "tenant": "blue", "amount": 1e300}, "no more than a limit can have"),
         ({"limit": "at-once", "principal": ALICE, "amount": 1}, "what is under way cannot"),
         ({"tenant": "blue", "amount": 1}, "these limits count cost and total_tokens: name one"),
         ({"limit": "all", "amount": "5"}, "Expected `int | float | null`, got `str`"),
@@ -330,6 +331,16 @@ async def test_each_line_has_an_answer_of_one_line(served: Path) -> None:
     assert used(json.loads(third)) == {"all": 300}
 
 
+async def test_several_may_ask_at_once_and_no_change_is_lost(served: Path) -> None:
+    grant = b'{"command":"grant","limit":"all","amount":1}\n'
+
+    answers = await asyncio.gather(*(told(served, *[grant] * 10) for _ in range(10)))
+
+    assert all(used(json.loads(line)) for lines in answers for line in lines)
+    (last,) = await told(served, b'{"command":"show"}\n')
+    assert used(json.loads(last)) == {"all": 200}
+
+
 def mode_without_umask(path: Path, desk: Desk) -> int:
     before = os.umask(0)
     try:
@@ -470,3 +481,12 @@ async def test_closing_hangs_up_on_everybody(path: Path, desk: Desk) -> None:
 
     assert await reader.read() == b""
     writer.close()
+    assert not await asyncio.to_thread(path.exists)
+    with pytest.raises(FileNotFoundError):
+        await told(path, b"{}\n")
+
+
+def test_what_was_never_served_leaves_no_file(path: Path, desk: Desk) -> None:
+    asyncio.run(Control(path, desk).close())
+
+    assert not path.exists()

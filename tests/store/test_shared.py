@@ -5,7 +5,6 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -25,8 +24,8 @@ PROCESSES = 4
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Iterator[Path]:
-    yield tmp_path / "counters"
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "counters"
 
 
 def opened(path: Path, amount: float = 1_000) -> MemoryStore:
@@ -161,7 +160,7 @@ def test_a_process_that_is_killed_leaves_whole_requests_and_no_lock(path: Path) 
         process = SPAWN.Process(target=_spend_for_ever, args=(path, sends))
         process.start()
         assert receives.poll(60)
-        time.sleep(0.002 * round_)  # noqa: ASYNC251 - the point at which it dies is to be any
+        time.sleep(0.002 * round_)
         assert process.pid is not None
         os.kill(process.pid, signal.SIGKILL)
         process.join(60)

@@ -83,6 +83,7 @@ def test_under_any_steps_time_goes_on_by_a_tenth_more_or_less_than_it_does(
     for passed, step in ticks:
         steady += passed
         now = clock.wall_ns(steady, start + steady + step)
+        assert before <= now
         assert 0.9 * passed - 1 <= now - before <= 1.1 * passed + 1
         before = now
 
