@@ -127,13 +127,13 @@ async def test_who_was_refused_may_go_on_after_a_reset(operator: Operator) -> No
 async def test_a_grant_is_for_one_user_and_as_large_as_it_says(operator: Operator) -> None:
     for user in ("alice", "bob"):
         for _ in range(3):
-            await operator.chat(user)
+            await operator.chat(user, max_tokens=10)
 
     assert await operator.used("grant", *ALICE, "--limit", "calls", "--amount", "1") == {"calls": 2}
 
-    assert as_envoy.allows(await operator.chat("alice"))
-    assert not as_envoy.allows(await operator.chat("alice"))
-    assert not as_envoy.allows(await operator.chat("bob"))
+    assert as_envoy.allows(await operator.chat("alice", max_tokens=10))
+    assert not as_envoy.allows(await operator.chat("alice", max_tokens=10))
+    assert not as_envoy.allows(await operator.chat("bob", max_tokens=10))
 
 
 async def test_the_heaviest_users_are_named_to_the_operator_alone(operator: Operator) -> None:

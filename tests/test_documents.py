@@ -5,15 +5,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 from prometheus_client import Counter
 from prometheus_client.metrics import MetricWrapperBase
 
+from extauthz.core.budget.limits import Budgets, Calendar, Count, Limit
 from extauthz.core.dialects import UNKNOWN_JSON
 from extauthz.core.policy import DenyShape
 from extauthz.core.reasons import Reason
 from extauthz.core.refusals import denial
 from extauthz.telemetry import records
 from extauthz.telemetry.metrics import Metrics
+from tests import as_envoy
+from tests.door import Door, policy
 from tests.telemetry.observations import observation
 
 ROOT = Path(__file__).parent.parent
@@ -61,6 +65,16 @@ def test_every_key_of_a_decision_record_is_explained() -> None:
         for key in re.findall(r"`(\w+)`", row)
     ]
     assert sorted(told) == sorted(keys)
+
+
+async def test_every_key_of_the_dynamic_metadata_is_explained() -> None:
+    limit = Limit(name="calls", count=Count.REQUESTS, amount=5, calendar=Calendar.MONTH)
+    served = structs.replace(policy(), budgets=Budgets(limits=(limit,)))
+
+    keys = as_envoy.metadata(await Door(served).about()).keys()
+
+    told = set(re.findall(r"`(\w+)`", _section("Dynamic metadata")))
+    assert told == keys | {"none", "receipt"}
 
 
 def test_every_metric_is_explained_with_its_labels() -> None:

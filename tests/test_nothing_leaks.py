@@ -8,11 +8,13 @@ import logging
 import socket
 import urllib.request
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from extauthz import budget
 from extauthz.core.call import Call
 from extauthz.server import Server
 from tests import builders, canary_model
@@ -40,6 +42,7 @@ HEADERS = {
     "x-request-id": f"id-{SECRET}",
     "content-type": "application/json",
     "x-extauthz-verdict": SECRET,
+    "x-team": SECRET,
 }
 
 
@@ -75,7 +78,12 @@ CALLS: Mapping[str, Call] = {
     "odd token": secret_call(metadata={NAMESPACE: {"payload": {"sub": [SECRET]}}}),
     "key": secret_call(headers=HEADERS | {"x-api-key": f"Bearer {API_KEY}"}, body=b"{}"),
     "two keys": secret_call(headers=HEADERS | {"x-api-key": f"{API_KEY},{SECRET}"}),
-    "error": secret_call(id="error"),
+    "unknown model": secret_call(body=json.dumps({"model": SECRET, "max_tokens": 9}).encode()),
+    "odd cap": secret_call(body=json.dumps({"model": SECRET, "max_tokens": SECRET}).encode()),
+    "large cap": secret_call(body=json.dumps({"prompt": SECRET, "max_tokens": 10**7}).encode()),
+    "over budget": secret_call(path=f"/limited/{SECRET}"),
+    "over budget, on trial": secret_call(path=f"/trial/{SECRET}"),
+    "error": secret_call(),
 }
 POLICY = """
 version: 1
@@ -83,16 +91,36 @@ identity:
   - {source: jwt, claim: [payload, sub]}
   - {source: api_key, header: x-api-key}
   - {source: mtls}
+tenant:
+  - {source: header, header: x-team}
 routes:
+  - {name: limited, match: {path_prefixes: [/limited]}, action: inspect, deny_as: SHAPE}
+  - {name: trial, match: {path_prefixes: [/trial]}, action: allow}
   - {name: denied, match: {path_prefixes: [/denied]}, action: deny}
   - {name: allowed, match: {path_prefixes: [/allowed]}, action: allow}
   - {name: shadowed, match: {path_prefixes: [/shadow]}, action: inspect, shadow: true}
 default:
   action: inspect
   deny_as: SHAPE
-  limits: {tokens: 2000}
+  limits: {tokens: 2000, output_tokens: 1000000}
   mutate: {set_headers: {x-tenant: blue}}
+budgets:
+  models: [{name: large, match: ["large-*"]}]
+  limits:
+    - {name: tokens, count: total_tokens, amount: 100000000, calendar: month, by: [principal, model]}
+    - {name: teams, count: requests, amount: 1000000, every: minute, by: [tenant]}
+    - {name: none-left, count: total_tokens, amount: 1, calendar: day, by: [principal], routes: [limited]}
+    - {name: on-trial, count: total_tokens, amount: 1, calendar: day, by: [tenant], routes: [trial], shadow: true}
 """
+#: What an operator may ask, and how the answer names who is asked about.
+QUESTIONS = (
+    {"command": "top"},
+    {"command": "show", "principal": f"spiffe://{SECRET}/app", "model": "other"},
+    {"command": "grant", "principal": SECRET, "model": "other", "limit": "tokens", "amount": 5},
+    {"command": "reset", "tenant": f"header:x-team:{SECRET}"},
+    {"command": "show", "limit": SECRET},
+    {"command": SECRET},
+)
 REASONS = {
     "prompt_injection",
     "clean",
@@ -106,6 +134,9 @@ REASONS = {
     "too_many_tokens",
     "route_denied",
     "not_inspected",
+    "over_budget",
+    "output_cap_exceeded",
+    "output_cap_malformed",
     "internal_error",
     "check_malformed",
 }
@@ -127,11 +158,16 @@ class _Bug:
 
 async def ask_everything(peer: Running, bug: _Bug) -> list[bytes]:
     answers = []
-    for name, call in CALLS.items():
+    for number, (name, call) in enumerate(CALLS.items()):
         bug.armed = name == "error"
-        answers.append(await peer.check(call))
+        answers.append(await peer.check(replace(call, id=str(number))))
     answers.append(await peer.send(b"\xff" + SECRET.encode()))
     return answers
+
+
+def operate(path: Path) -> list[dict[str, Any]]:
+    """What the operator is told, who alone may see names."""
+    return [budget.ask(path, question) for question in QUESTIONS]
 
 
 def scrape(address: str) -> bytes:
@@ -171,13 +207,15 @@ async def test_no_sink_holds_a_word_of_a_request(
     model = canary_model.build(tmp_path / "model")
     key = tmp_path / "key"
     write(key, RECEIPT_KEY.hex())
-    changes = {"transport": transport, "admin": admin, "receipt_key": key}
+    control = tmp_path / "c.sock"
+    changes = {"transport": transport, "admin": admin, "receipt_key": key, "control": control}
     server = Server(settings_for(model, policy, records, **changes))
     bug = _Bug(server)
     server._authorizer._scorer = bug  # type: ignore[misc]  # final, but for this
 
     async with running(server) as peer:
         answers = await ask_everything(peer, bug)
+        operated = await asyncio.to_thread(operate, control)
         pages = await asyncio.to_thread(scrape, admin)
 
     written = read(records)
@@ -185,6 +223,15 @@ async def test_no_sink_holds_a_word_of_a_request(
     lines = [json.loads(line) for line in written.splitlines()]
     assert {line["reason"] for line in lines} == REASONS
     assert {line["auth_source"] for line in lines} == {"jwt", "api_key", "mtls", None}
+    assert {"over_on-trial"} == {
+        flag for line in lines for flag in line["flags"] if "over_" in flag
+    }
+    assert {line["billed_model"] for line in lines} == {"other"}
+    assert {line["limit"] for line in lines} >= {"tokens", "none-left", None}
+    assert f"spiffe://{SECRET}/app" in {one["principal"] for one in operated[0]["consumers"]}
+    assert "control socket: grant of limits: tokens" in caplog.text
+    assert b"Heaviest users" in pages
+    assert b'extauthz_limited_total{limit="none-left",shadow="no"} 1.0' in pages
     assert "bug, answered with a denial: RuntimeError" in caplog.text
     sinks = {
         "records": written,

@@ -5,6 +5,7 @@ import hashlib
 import json
 import logging
 import math
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,9 +14,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
-from extauthz.accounts import alone
-from extauthz.core.budget.limits import Budgets
+from extauthz.accounts import Accounts, alone
+from extauthz.core.budget.limits import Budgets, Calendar, Count, Limit
 from extauthz.core.call import Call, Provenance
 from extauthz.core.cancellation import Cancellation
 from extauthz.core.policy import Identity, IdentitySource, Policy, Rule
@@ -24,6 +26,7 @@ from extauthz.core.receipts import Inspection, Receipt, name_digest, verify
 from extauthz.model.scorer import Scores, TextScore
 from extauthz.protocol._pb.check_pb2 import CheckResponse
 from extauthz.service import Authorizer
+from extauthz.store.memory import private_store
 from extauthz.telemetry.observation import Observation
 from tests import as_envoy, builders
 from tests.canary_model import CANARY as MARKER
@@ -505,6 +508,83 @@ async def test_metadata_has_exactly_the_documented_keys() -> None:
         "policy": "p" * 64,
         "model": "m" * 64,
     }
+
+
+def limited(amount: float, **default: Any) -> Policy:
+    """A policy with one limit, of requests of everybody."""
+    limit = Limit(name="calls", count=Count.REQUESTS, amount=amount, calendar=Calendar.MONTH)
+    return structs.replace(policy(**default), budgets=Budgets(limits=(limit,)))
+
+
+async def test_with_a_limit_metadata_says_how_it_stands_and_what_settles_the_request() -> None:
+    plain = as_envoy.metadata(await Door().about())
+
+    found = as_envoy.metadata(await Door(limited(5)).about(id="77"))
+
+    more = {name: value for name, value in found.items() if name not in plain}
+    replica, reserved = more.pop("replica"), more.pop("reserved_tokens")
+    assert more == {"limit": "calls", "limit_remaining": 4, "id": "77", "billed_model": "other"}
+    assert re.fullmatch(r"[0-9a-f]{16}", str(replica))
+    assert isinstance(reserved, float)
+    assert reserved > 1_024
+
+
+@pytest.mark.parametrize(
+    ("served", "text"), [(limited(5), MARKER), (limited(5, action="deny"), ""), (limited(0), "")]
+)
+async def test_metadata_of_a_denied_request_has_nothing_to_settle(
+    served: Policy, text: str
+) -> None:
+    answer = await Door(served).about(body=says(text))
+
+    assert not as_envoy.allows(answer)
+    assert as_envoy.metadata(answer).keys().isdisjoint(SETTLING)
+
+
+SETTLING = {"id", "replica", "billed_model", "reserved_tokens"}
+
+
+async def test_a_request_over_its_budget_is_denied_before_its_score_counts() -> None:
+    door = Door(limited(1, on_failure="allow", deny_as="refusal_200"))
+
+    await door.about(id="1")
+    door.scorer.texts = ()
+    refused = CheckResponse.FromString(await door.about(id="2", body=says(MARKER)))
+
+    assert door.scorer.texts == ()
+    assert refused.denied_response.status.code == 429
+    shown = as_envoy.written(refused.denied_response.headers)
+    assert shown["x-extauthz-reason"] == "over_budget"
+    assert (shown["x-extauthz-limit"], shown["ratelimit-limit"]) == ("calls", "1")
+    assert shown["ratelimit-remaining"] == "0"
+    assert 0 < int(shown["retry-after"]) <= int(shown["ratelimit-reset"])
+
+
+class _OutOfReach(Accounts):
+    """Counters that cannot be reached, under a policy that denies then."""
+
+    async def reserve(self, *_: object) -> Failure:
+        return Failure.STORE_FAULT
+
+
+@pytest.mark.parametrize(
+    ("on_failure", "verdict"), [("deny", "deny"), ("error", "error"), ("allow", "allow")]
+)
+async def test_where_counters_are_out_of_reach_the_rule_decides(
+    on_failure: str, verdict: str
+) -> None:
+    door = Door()
+    door.authorizer = Authorizer(
+        limited(1, on_failure=on_failure),
+        door.scorer,
+        _OutOfReach(private_store(), lambda _: None),
+        door.seen.append,
+    )
+
+    answer = await door.about()
+
+    assert told(answer) == (verdict, "store_fault")
+    assert as_envoy.metadata(answer).keys().isdisjoint(SETTLING | {"limit"})
 
 
 async def test_without_a_score_metadata_says_minus_one() -> None:

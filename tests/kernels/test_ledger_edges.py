@@ -328,3 +328,67 @@ def test_the_longest_wait_is_told_and_the_first_of_equal_ones(plain: bool) -> No
     assert table.reserve(limits, [ask(2, last=4)], NOW) == [Answer(LIMITED, 1, 0, 3, 15)]
     assert table.reserve(limits, [ask(2, last=5)], NOW) == [Answer(LIMITED, 4, 0, -1, 0)]
     assert table.reserve(limits, [ask(2, who=2, last=3)], NOW)[0][:3] == (GRANTED, 0, 4)
+
+
+@kernels
+def test_what_others_used_since_is_not_forgiven_by_a_refund_of_what_has_leaked_away(
+    plain: bool,
+) -> None:
+    limits, table = [limit(RATE, 10)], Table(plain)
+    table.reserve(limits, [ask(1, 10)], NOW)
+    assert table.reserve(limits, [ask(2, 9)], NOW + 9)[0].state == GRANTED
+    table.settle([(1, NOTHING, 0, 0, 0)], NOW + 9)
+    found = table.reserve(limits, [ask(3, 2), ask(4, 1)], NOW + 9)
+    assert states(found) == [LIMITED, GRANTED]
+
+
+@kernels
+def test_a_refund_moves_later_charges_to_an_earlier_time(plain: bool) -> None:
+    limits, table = [limit(RATE, 10)], Table(plain)
+    table.reserve(limits, [ask(1, 5), ask(2, 5)], NOW)
+    table.settle([(1, NOTHING, 0, 0, 0)], NOW + 2)
+    assert table.reserve(limits, [ask(3, 9)], NOW + 6)[0].state == GRANTED
+    table.settle([(2, NOTHING, 0, 0, 0)], NOW + 6)
+    assert table.reserve(limits, [ask(4, 2)], NOW + 6)[0].state == LIMITED
+
+
+@kernels
+@pytest.mark.parametrize("kind", [WINDOW, CONCURRENT])
+def test_a_counter_that_was_made_as_new_owes_nothing_to_earlier_requests(
+    plain: bool, kind: int
+) -> None:
+    limits, table = [limit(kind, 10)], Table(plain)
+    table.reserve(limits, [ask(1, 5)], NOW)
+    assert table.forget(table.peek(limits, ask(0), NOW)[0][0], NOW + 1) == 1
+    assert table.reserve(limits, [ask(2, 5)], NOW + 1)[0].remaining == 5
+    table.settle([(1, NOTHING, 0, 0, 0)], NOW + 2)
+    assert table.peek(limits, ask(0), NOW + 2)[1][0][:2] == (5, 5)
+
+
+@kernels
+def test_a_lease_gets_back_what_was_taken_from_an_earlier_one(plain: bool) -> None:
+    limits, table = [limit(LEASE, 0)], Table(plain)
+    (key,), _ = table.peek(limits, ask(0), NOW)
+    table.adjust(key, LEASE, 5, NOW + 10, NOW)
+    assert table.reserve(limits, [ask(1, 5)], NOW)[0].state == GRANTED
+    assert table.adjust(key, LEASE, 1, NOW + 90, NOW + 20) == 1
+    table.settle([(1, NOTHING, 0, 0, 0)], NOW + 20)
+    assert table.withdraw(key, 99, NOW + 20) == 6
+
+
+@kernels
+def test_what_is_used_beyond_the_estimate_is_owed_by_a_rate_that_is_as_new(plain: bool) -> None:
+    limits, table = [limit(RATE, 10)], Table(plain)
+    table.reserve(limits, [ask(1, 2)], NOW)
+    table.settle([(1, USED, 9, 0, 0)], NOW + 50)
+    found = table.reserve(limits, [ask(2, 4), ask(3, 3), ask(4, 1)], NOW + 50)
+    assert states(found) == [LIMITED, GRANTED, LIMITED]
+
+
+@kernels
+def test_a_settled_one_is_remembered_while_there_is_an_unused_slot(plain: bool) -> None:
+    limits, table = [limit(WINDOW, 10)], Table(plain, reservations=4)
+    table.reserve(limits, [ask(1)], NOW)
+    table.settle([(1, RESERVED, 0, 0, 0)], NOW)
+    found = table.reserve(limits, [ask(5), ask(1)], NOW)
+    assert states(found) == [GRANTED, KNOWN]

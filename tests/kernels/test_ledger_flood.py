@@ -183,12 +183,15 @@ def test_an_offender_is_refused_for_as_long_as_if_he_were_alone(plain: bool, kin
 
 
 @kernels
-def test_slots_that_are_held_in_a_cell_count_with_a_counter_that_begins_later(plain: bool) -> None:
+@pytest.mark.parametrize("later", [0, 1])
+def test_slots_that_are_held_in_a_cell_count_with_a_counter_that_begins_later(
+    plain: bool, later: int
+) -> None:
     limits, table = [limit(CONCURRENT, 3, IN_FLIGHT)], Table(plain, counters=1)
     one, other = ask(1, who=1), ask(2, who=2)
     assert table.reserve(limits, [one, other], NOW)[1].state == GRANTED
     table.settle([(1, RESERVED, 0, 0, 0)], NOW)
-    found = table.reserve(limits, [ask(number, who=2) for number in (3, 4, 5)], NOW + 1)
+    found = table.reserve(limits, [ask(number, who=2) for number in (3, 4, 5)], NOW + later)
     assert [answer.state for answer in found] == [GRANTED, GRANTED, LIMITED]
     for number in (2, 3, 4):
         table.settle([(number, RESERVED, 0, 0, 0)], NOW + 2)
@@ -232,3 +235,15 @@ def test_without_room_in_the_cells_either_it_is_full_and_nothing_is_charged(plai
         assert (shadow.state, shadow.shadowed) == (GRANTED, 1)
     assert table.counters.tobytes() == before
     assert table.reserve([limit(WINDOW, 9)], [ask(1)], NOW + 5)[0].state == GRANTED
+
+
+@kernels
+def test_who_has_a_counter_has_all_of_it_however_many_share_a_cell(plain: bool) -> None:
+    limits, table = [limit(CONCURRENT, 3, IN_FLIGHT)], Table(plain, counters=1)
+    assert table.reserve(limits, [ask(1, who=1)], NOW)[0].state == GRANTED
+    others = [ask(100 + who, who=who) for who in range(2, 200)]
+    found = table.reserve(limits, others, NOW + 1)
+    # In each of 16 cells three places.
+    assert sum(answer.state == GRANTED for answer in found) == 3 * 16
+    found = table.reserve(limits, [ask(number, who=1) for number in (2, 3, 4)], NOW + 2)
+    assert [answer.state for answer in found] == [GRANTED, GRANTED, LIMITED]
