@@ -43,7 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser, environ: Mapping[str, str] = 
         if name == "top":
             command.add_argument("--count", type=int, default=20, help="how many of them")
             continue
-        command.add_argument("--principal", help="whose, such as jwt:payload/sub:alice; '' for nobody")
+        command.add_argument(
+            "--principal", help="whose, such as jwt:payload/sub:alice; '' for nobody"
+        )
         command.add_argument("--tenant", help="whose")
         command.add_argument("--route", help="a route of the policy")
         command.add_argument("--model", help="a model of the policy, or other")
