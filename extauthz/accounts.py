@@ -6,7 +6,7 @@ from secrets import token_hex
 from typing import Final
 
 from extauthz.core.budget.allowance import NO_USAGE, Allowance
-from extauthz.core.budget.demand import Ask, Demand, Models
+from extauthz.core.budget.demand import MAX_TOKENS, Ask, Demand, Models
 from extauthz.core.budget.descriptors import Descriptor, LimitStatus
 from extauthz.core.budget.expectation import Expectations
 from extauthz.core.budget.limits import EVERY_S, OTHER, Budgets, By, Calendar, Charge, Count, Limit
@@ -45,6 +45,7 @@ class Accounts:
         self._learnt: Final = Expectations()
         self._budgets = Budgets()
         self._models = Models(self._budgets)
+        self._routes: set[str] = set()
 
     @property
     def replica(self) -> str:
@@ -55,6 +56,7 @@ class Accounts:
         """Limit by this policy from now on. What was counted stays, for limits that stay."""
         self._budgets = policy.budgets
         self._models = Models(policy.budgets)
+        self._routes = {rule.name for rule in (*policy.routes, policy.default)}
         self._learnt.keep(frozenset({OTHER, *(model.name for model in policy.budgets.models)}))
         self._store.serve(policy.budgets)
 
@@ -71,9 +73,11 @@ class Accounts:
     ) -> Allowance | Failure:
         """Reserve what a request is expected to cost; `until` is when an answer must be there.
 
-        OVERLOADED where there is no room to count in, STORE_FAULT where the store is out of reach and
+        CHECK_MALFORMED without Envoy's number of it, OVERLOADED where there is no room to count in, STORE_FAULT where the store is out of reach and
         the policy says that this denies.
         """
+        if not call.id:
+            return Failure.CHECK_MALFORMED  # all of these would be one request
         model = self.model(demand)
         usage = Usage(demand.input_tokens, self._output(rule, model, demand))
         ask = Ask(
@@ -100,9 +104,14 @@ class Accounts:
             charge = self._charge(report)
             settled = self._store.settle(report.replica, report.id, charge)
             forwarded = settled is None and self._store.forwards(report.replica)
-            if report.usage is not None and (settled is not None or forwarded):
-                self._learnt.saw(report.model, report.usage.output_tokens)
+            if settled is not None or forwarded:
+                self._learn(report)
             self._observe(Settlement(report, charge, settled, forwarded))
+
+    def _learn(self, report: Report) -> None:
+        """How long answers are whose length was the model's choice. Others could be made short on purpose."""
+        if report.usage is not None and not report.capped:
+            self._learnt.saw(report.model, report.usage.output_tokens)
 
     async def rate_limit(
         self, domain: str, descriptor: Descriptor, until: float
@@ -130,7 +139,7 @@ class Accounts:
         route, asked_model = entries.pop(By.ROUTE, ""), entries.pop(By.MODEL, "")
         tenant, model = entries.pop(By.TENANT, ""), self._models.name(asked_model)
         principal = _principal(entries)
-        if principal is None:
+        if principal is None or (route and route not in self._routes):
             return None
         parts = {
             part
@@ -149,7 +158,7 @@ class Accounts:
         )
         if not meant:
             return None
-        hits = descriptor.hits
+        hits = min(descriptor.hits, MAX_TOKENS)
         tokens = Usage(0, hits) if count is Count.OUTPUT_TOKENS else Usage(hits, 0)
         usage = NO_USAGE if count is Count.REQUESTS else tokens
         return Ask(token_hex(8), principal, tenant, route, model, usage, requests=hits, only=meant)
@@ -164,8 +173,8 @@ class Accounts:
         """Tokens of all answers: as many as the request allows, or else as are usual."""
         if demand.output_cap is not None:
             return demand.output_cap * demand.choices
-        usual = self._learnt.tokens(model)
-        expected = self._models.expected_output(model) if usual is None else usual
+        # What the policy expects is the least: nobody can teach us that answers cost nothing.
+        expected = max(self._models.expected_output(model), self._learnt.tokens(model) or 0)
         if rule.limits.output_tokens is not None:
             expected = min(expected, rule.limits.output_tokens)
         return expected * demand.choices

@@ -24,7 +24,7 @@ from extauthz.core.identity import identified, identify
 from extauthz.core.path import canonical_path
 from extauthz.core.policy import Action, Policy, Reaction, Rule
 from extauthz.core.reading import NO_VOCABULARY, Reading, Vocabulary, read
-from extauthz.core.reasons import Failure
+from extauthz.core.reasons import SERVER_FAILURES, Failure
 from extauthz.core.rules.unreadable import is_unreadable
 from extauthz.model.directory import ModelDirectory
 from extauthz.model.scorer import Scores
@@ -36,6 +36,8 @@ _log: Final = logging.getLogger(__name__)
 
 #: Share of the caller's time that we use, so that our answer arrives before its timeout does.
 _DEADLINE_SHARE: Final = 0.8
+#: Of English, in most vocabularies; other languages have fewer.
+_BYTES_PER_TOKEN: Final = 4
 
 
 class ScoresTexts(Protocol):
@@ -120,6 +122,8 @@ class Authorizer:
             digest = await _by(arrived + allowed_s, hashed)
             receipt = self._receipt(policy, outcome, digest)
             answer = wire.write(outcome.decision, self._metadata(policy, outcome), receipt)
+            if cancellation.cancelled and isinstance(call, Call):
+                self._accounts.release(call)  # nobody reads the answer, so nothing would settle it
         except Exception as bug:  # noqa: BLE001 - an RPC error would be an allow under failure_mode_allow
             _report("answered with a denial", bug)
             if isinstance(call, Call):
@@ -203,7 +207,7 @@ class Authorizer:
         self, rule: Rule, call: Call, reading: Reading | Failure, deadline: float
     ) -> Allowance | Failure:
         """Reserve what a request may cost. One that cannot be read costs that it is a request."""
-        demand = Demand(output_cap=0) if isinstance(reading, Failure) else reading.demand
+        demand = _unread(call, reading) if isinstance(reading, Failure) else reading.demand
         return await self._accounts.reserve(call, rule, demand, deadline)
 
     async def _scored(
@@ -296,12 +300,20 @@ class Authorizer:
             "id": outcome.call.id,
             "replica": self._accounts.replica,
             "billed_model": self._accounts.model(outcome.signals.demand),
+            "capped": "no" if outcome.signals.demand.output_cap is None else "yes",
             "reserved_tokens": sum(allowance.reserved),
         }
 
 
 def _asks_classifier(rule: Rule) -> bool:
     return rule.action is Action.INSPECT and rule.detect.prompt_injection is not None
+
+
+def _unread(call: Call, failure: Failure) -> Demand:
+    """What to count of a request that was not read. One that may pass all the same is counted by its size."""
+    if failure in SERVER_FAILURES:
+        return Demand(input_tokens=len(call.body) // _BYTES_PER_TOKEN)
+    return Demand(output_cap=0)
 
 
 def _countable(reading: Reading | Failure, counts: bool) -> Reading | Failure:

@@ -1,5 +1,6 @@
 """Budgets from the Check to the access log, with the real counters and a scorer without a model."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -22,6 +23,7 @@ from extauthz.core.budget.limits import (
 )
 from extauthz.core.budget.report import Report, Usage
 from extauthz.core.budget.settlement import Settlement
+from extauthz.core.cancellation import Cancellation
 from extauthz.core.policy import Identity, IdentitySource, Policy
 from extauthz.core.reasons import Failure
 from extauthz.protocol._pb.check_pb2 import CheckResponse
@@ -89,6 +91,7 @@ class Bank(Door):
         plain: dict[str, Any] = {
             "replica": self.accounts.replica,
             "model": "other",
+            "capped": False,
             "failed": False,
             "ended_s": 0.0,
         }
@@ -290,10 +293,10 @@ async def test_without_a_cap_what_is_usual_is_reserved_and_learnt() -> None:
     for number in range(60):
         call_id = f"a{number}"
         await bank.ask(call_id=call_id)
-        bank.report(call_id, Usage(10, 50), model="small")
+        bank.report(call_id, Usage(10, 2_000), model="small")
     after = int(metadata(await bank.ask())["reserved_tokens"])
     assert 300 < before < 330
-    assert 50 < after < 90
+    assert 2_000 < after < 2_300
 
 
 async def test_the_cap_of_a_route_bounds_what_is_usual() -> None:
@@ -407,7 +410,7 @@ async def test_the_unit_of_a_limit_is_told(limit: Limit, unit_s: int) -> None:
 
 async def test_a_new_policy_forgets_what_was_learnt_of_models_it_does_not_know() -> None:
     def served(name: str) -> Policy:
-        models = (Model(name=name, match=("*",), expected_output=300),)
+        models = (Model(name=name, match=("*",), expected_output=50),)
         return structs.replace(
             bank.policy, budgets=Budgets(limits=(day(amount=10**9),), models=models)
         )
@@ -419,10 +422,10 @@ async def test_a_new_policy_forgets_what_was_learnt_of_models_it_does_not_know()
     bank.authorizer.serve(served("old"))
     for number in range(60):
         await bank.ask(call_id=f"a{number}")
-        bank.report(f"a{number}", Usage(10, 50), model="old")
-    assert await reserved() < 100
+        bank.report(f"a{number}", Usage(10, 500), model="old")
+    assert await reserved() > 500
     bank.authorizer.serve(served("new"))
-    assert await reserved() > 300
+    assert await reserved() < 100
 
 
 @pytest.mark.parametrize("path", ["/v1/messages/count_tokens", "/v1/chat/completions/render"])
@@ -457,9 +460,98 @@ async def over(bank: Bank) -> CheckResponse:
 
 
 async def test_a_limit_for_some_routes_is_meant_by_a_descriptor_that_names_one() -> None:
-    bank = Bank(day("requests", 3, count=Count.REQUESTS, routes=("chat",)))
+    chat = builders.rule(name="chat", match={"paths": ["/chat"]})
+    bank = Bank(day("requests", 3, count=Count.REQUESTS, routes=("chat",)), routes=(chat,))
     assert await hits(bank, "requests", 1, USER) is None
     assert await hits(bank, "requests", 1, USER, ("route", "other")) is None
     status = await hits(bank, "requests", 1, USER, ("route", "chat"))
     assert status is not None
     assert status.remaining == 2
+
+
+async def test_answers_that_were_made_short_on_purpose_teach_nothing() -> None:
+    bank = Bank(day(amount=10**9))
+    for number in range(60):
+        response = await bank.ask(call_id=f"a{number}", max_tokens=1)
+        bank.report(f"a{number}", Usage(10, 1), capped=metadata(response)["capped"] == "yes")
+    assert int(metadata(await bank.ask())["reserved_tokens"]) > 1_000
+
+
+async def test_nobody_teaches_that_answers_cost_less_than_the_policy_expects() -> None:
+    bank = Bank(day(amount=10**9))
+    for number in range(60):
+        await bank.ask(call_id=f"a{number}")
+        bank.report(f"a{number}", Usage(10, 1))
+    assert int(metadata(await bank.ask())["reserved_tokens"]) > 1_000
+
+
+async def test_a_request_that_the_upstream_refuses_was_a_request() -> None:
+    bank = Bank(day("requests", 3, count=Count.REQUESTS))
+    for number in range(3):
+        await bank.ask(call_id=f"a{number}")
+        bank.report(f"a{number}", failed=True)
+    assert (await bank.ask()).denied_response.status.code == 429
+
+
+async def test_without_envoys_number_a_request_cannot_be_counted_and_is_denied() -> None:
+    answer = await Bank(day(), on_failure="allow").about(id="", headers={"x-user": "alice"})
+    assert headers(CheckResponse.FromString(answer))["x-extauthz-reason"] == "check_malformed"
+
+
+async def test_a_caller_who_left_holds_nothing() -> None:
+    bank = Bank(day("slots", 1, count=Count.CONCURRENT, calendar=None), action="allow")
+    message = as_envoy.ask(builders.call(id="left", headers={"x-user": "alice"}))
+    gone = Cancellation()
+    gone.cancel()
+    await bank.authorizer.check(message, asyncio.get_running_loop().time() + 10, gone)
+    assert (await bank.ask()).status.code == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "expected"),
+    [
+        ("/v1/images/generations", {"prompt": "a cat"}, 1_024),
+        ("/v1/embeddings", {"input": "a cat"}, 0),
+        ("/api/generate", {"prompt": "a cat", "options": {"num_predict": 0}}, 1_024),
+        ("/api/generate", {"prompt": "a cat", "options": {"num_predict": 7}}, 7),
+        (
+            "/v1beta/models/g:generateContent",
+            {"contents": [], "generationConfig": {"max_output_tokens": 500, "candidate_count": 8}},
+            4_000,
+        ),
+        (
+            "/endpoints/e/invocations",
+            {"inputs": ["a", "b"], "parameters": {"max_new_tokens": 50, "num_return_sequences": 5}},
+            500,
+        ),
+    ],
+)
+async def test_what_an_api_will_write_is_reserved(
+    path: str, body: dict[str, Any], expected: int
+) -> None:
+    bank = Bank(day(amount=10**9, count=Count.OUTPUT_TOKENS))
+    answer = await bank.about(
+        id="1", path=path, headers={"x-user": "alice"}, body=json.dumps(body).encode()
+    )
+    response = CheckResponse.FromString(answer)
+    assert int(headers(response)["ratelimit-remaining"]) == 10**9 - expected
+
+
+async def test_hits_and_routes_of_a_descriptor_are_bounded() -> None:
+    bank = Bank(day("routed", 5, by=(By.ROUTE,), count=Count.REQUESTS))
+    assert await hits(bank, "requests", 1, ("route", "invented")) is None
+    status = await hits(bank, "requests", 2**64 - 1, ("route", "default"))
+    assert status is not None
+    assert status.limited
+
+
+async def test_a_body_that_we_had_no_room_to_read_is_counted_by_its_size(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def full(*_: object) -> Failure:
+        return Failure.OVERLOADED
+
+    monkeypatch.setattr("extauthz.readers.Readers.read", full)
+    bank = Bank(day(amount=3_000), on_failure="allow")
+    assert (await bank.ask(text="word " * 1_000)).status.code == 0
+    assert (await bank.ask(text="word " * 1_000)).denied_response.status.code == 429

@@ -380,7 +380,7 @@ def told_bug(answer: bytes) -> bool:
 
 class _BrokenPolicy:
     digest, identity, tenant, sources = "p" * 64, (), (), ()
-    budgets = Budgets()
+    budgets, routes, default = Budgets(), (), Rule()
 
     def match(self, call: Call, path: str) -> Rule:
         raise KeyError(call.body, "open sesame")
@@ -523,7 +523,13 @@ async def test_with_a_limit_metadata_says_how_it_stands_and_what_settles_the_req
 
     more = {name: value for name, value in found.items() if name not in plain}
     replica, reserved = more.pop("replica"), more.pop("reserved_tokens")
-    assert more == {"limit": "calls", "limit_remaining": 4, "id": "77", "billed_model": "other"}
+    assert more == {
+        "limit": "calls",
+        "limit_remaining": 4,
+        "id": "77",
+        "billed_model": "other",
+        "capped": "no",
+    }
     assert re.fullmatch(r"[0-9a-f]{16}", str(replica))
     assert isinstance(reserved, float)
     assert reserved > 1_024
@@ -541,7 +547,7 @@ async def test_metadata_of_a_denied_request_has_nothing_to_settle(
     assert as_envoy.metadata(answer).keys().isdisjoint(SETTLING)
 
 
-SETTLING = {"id", "replica", "billed_model", "reserved_tokens"}
+SETTLING = {"id", "replica", "billed_model", "capped", "reserved_tokens"}
 
 
 async def test_a_request_over_its_budget_is_denied_before_its_score_counts() -> None:

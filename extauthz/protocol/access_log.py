@@ -71,6 +71,7 @@ def _report(entry: access_log_pb2.HTTPAccessLogEntry) -> Report | None:
         call,
         replica,
         _text(ours, "billed_model"),
+        _text(ours, "capped") != "no",
         _usage(common),
         _failed(entry),
         _ended_s(common),

@@ -73,6 +73,11 @@ class Holdings:
             for key, limit in zip(keys, plans.limits[first:last], strict=False)
         ]
 
+    def look(self, lease: Lease, now: int) -> None:
+        """Let a lease take note of its balance, which is below 0 where more was used than it had."""
+        balance = self._ledger.adjust(lease.key, LEASE, 0, lease.expires(now), now)
+        lease.look(balance or 0, now)
+
     def lacks(
         self, plans: Plans, ask: Ask, calendar: list[int], lacking: list[int], leases: list[Lease]
     ) -> list[Lack]:
@@ -117,8 +122,7 @@ class Holdings:
     def _order(
         self, orders: list[Order], lease: Lease, now: int, need: int = 0, least: int = 0
     ) -> None:
-        balance = self._ledger.adjust(lease.key, LEASE, 0, lease.expires(now), now)
-        lease.look(balance or 0, now)
+        self.look(lease, now)
         order = lease.order(now, self.share, need, least)
         if order is not None:
             if order.back:

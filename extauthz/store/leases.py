@@ -5,7 +5,7 @@ answer had been written when the question was sent: a window then ends here no l
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from extauthz.core.budget.limits import Limit
@@ -37,7 +37,8 @@ class Order:
     """One question to the store about one lease.
 
     `need` is for requests that wait, `least` the smallest of them. `debt` was spent above the balance,
-    `own` while the store was away; `back` is given back, `gift` given by an operator.
+    `own` while the store was away; `back` is given back, `gift` given by an operator. `known` is what is
+    told of the counter: the script charges nothing where that is of another window.
     """
 
     lease: "Lease"
@@ -48,6 +49,16 @@ class Order:
     own: int = 0
     back: int = 0
     gift: int = 0
+    known: tuple[int, int, int, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Tell what is known now."""
+        self.known = self.lease.known
+
+    def is_charged_in(self, window: int) -> bool:
+        """Whether the script charged anything, when it answered for `window`."""
+        _, change, _, known_window = self.known
+        return change == 0 or known_window == window
 
     def arguments(self, replica: str, share: Share) -> list[object]:
         """What the script of its kind takes."""
@@ -57,7 +68,7 @@ class Order:
             return [replica, lease.amount, lease.held, *reserve, SLOT_TTL_MS]
         window = lease.limit.calendar or "rate"
         charge = self.debt + self.own - self.back - self.gift
-        told = (charge, int(self.gift > 0), *lease.known)
+        told = (charge, int(self.gift > 0), *self.known)
         return [window, lease.amount, repr(lease.unit_ns / 1_000), *reserve, *told]
 
 
@@ -125,6 +136,12 @@ class Lease:
         if self.kind == WINDOW and now >= self.ends:
             return self.amount
         return max(0, self.amount - self._used)
+
+    def used(self, now: int) -> int:
+        """Units that the store counts as used: above the amount where more was, below 0 after a gift."""
+        if self.kind == RATE:
+            return math.ceil(self._behind(now) / self.unit_ns)
+        return 0 if self.kind == WINDOW and now >= self.ends else self._used
 
     def wait_ns(self, need: int, now: int) -> int:
         """Time until the store has `need` units."""
@@ -281,7 +298,7 @@ class Lease:
             return granted
         granted, value, change, lineage, window, server_now, ends, _ = answer
         # A debt of a window that has ended meanwhile was not charged.
-        units = granted + (order.debt if window == self.known[3] else 0)
+        units = granted + (order.debt if order.is_charged_in(window) else 0)
         self.known = (lineage, change, value, window)
         self.own = max(0, self.own - order.own)
         if self.kind == RATE:

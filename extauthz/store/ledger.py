@@ -174,7 +174,7 @@ class Ledger:
         """
         if isinstance(charge, Usage):
             return self._settle(call_id, kernels.USED, charge, now)
-        return self._settle(call_id, _MODES[charge], Usage(0, 0), now)
+        return self._settle(call_id, _MODES[charge], Usage(0, 0), now, keep=1)
 
     def release(self, call_id: str, now: int) -> None:
         """Take a reservation back: the request was refused after all. It still counts as a request."""
@@ -240,7 +240,7 @@ class Ledger:
         given = 0
         for seen in found:
             kind, interval = int(plans.rows[seen.row, KIND]), float(plans.intervals[seen.row])
-            delta = -round(amount * interval) if kind == RATE else -amount
+            delta = -min(_MOST, round(amount * interval) if kind == RATE else amount)
             ends = int(calendar[plans.rows[seen.row, CALENDAR], 1])
             given += self.adjust(seen.key, kind, delta, ends, now) is not None
         return given
@@ -279,7 +279,7 @@ class Ledger:
             self._kept(ask.tenant),
             self._kept(ask.route),
             self._kept(ask.model),
-            ask.requests,
+            min(ask.requests, _MOST),
             min(used, _MOST),
             min(made, _MOST),
             min(used + made, _MOST),

@@ -1,5 +1,6 @@
 """Counters of this process, or of the processes of this machine: nobody else counts with them."""
 
+from collections import deque
 from pathlib import Path
 from secrets import token_hex
 from typing import Final
@@ -20,6 +21,8 @@ from extauthz_kernels import ledger as kernels
 
 NS: Final = 1_000_000_000
 #: Reservations that end in one call: others wait for the next, so that no request waits for them.
+#: Settlements and releases that wait for another process; older ones are settled by rule, if ever.
+_MOST_LATER: Final = 10_000
 _EXPIRED_AT_ONCE: Final = 10_000
 
 
@@ -45,6 +48,8 @@ class MemoryStore:
         self.where: Final = where
         self._ledger: Final = ledger
         self._clock: Final = clock
+        self._later: Final[deque[tuple[str, Usage | Charge | None]]] = deque(maxlen=_MOST_LATER)
+        self._ticked = Ticked(0, 0, 0)
         self.serve(Budgets())
 
     async def open(self) -> bool:
@@ -71,7 +76,11 @@ class MemoryStore:
     def settle(self, _replica: str, call_id: str, charge: Usage | Charge) -> Settled | None:
         """Charge what was used. None where nothing is reserved: late, twice, or never ours."""
         now = self._clock.now()
-        return settled(self._ledger.settle(call_id, charge, now), now)
+        try:
+            return settled(self._ledger.settle(call_id, charge, now), now)
+        except BusyError:
+            self._later.append((call_id, charge))
+            return None
 
     def forwards(self, _replica: str) -> bool:
         """Whoever counts in these arrays settles what is in them."""
@@ -79,7 +88,10 @@ class MemoryStore:
 
     def release(self, call_id: str) -> None:
         """Take back what was reserved for a request that is refused after all."""
-        self._ledger.release(call_id, self._clock.now())
+        try:
+            self._ledger.release(call_id, self._clock.now())
+        except BusyError:
+            self._later.append((call_id, None))
 
     async def standing(self, ask: Ask) -> list[Standing]:
         """How each limit for a request stands."""
@@ -102,9 +114,26 @@ class MemoryStore:
 
     def tick(self) -> Ticked:
         """Settle by rule what nobody will settle, and free what has ended."""
-        now = self._clock.now()
-        expired = self._ledger.expire(self._budgets.settle.lost, now, _EXPIRED_AT_ONCE)
-        return Ticked(self._ledger.sweep(now), self._ledger.reservations, expired)
+        try:
+            self._catch_up()
+            now = self._clock.now()
+            expired = self._ledger.expire(self._budgets.settle.lost, now, _EXPIRED_AT_ONCE)
+            counters = self._ledger.sweep(now)
+        except BusyError:
+            return self._ticked._replace(expired=0)
+        self._ticked = Ticked(counters, self._ledger.reservations, expired)
+        return self._ticked
+
+    def _catch_up(self) -> None:
+        """Settle and release what could not be while another process held the counters."""
+        while self._later:
+            call_id, charge = self._later[0]
+            now = self._clock.now()
+            if charge is None:
+                self._ledger.release(call_id, now)
+            else:
+                self._ledger.settle(call_id, charge, now)
+            self._later.popleft()
 
     async def close(self) -> None:
         """Nothing is held elsewhere."""

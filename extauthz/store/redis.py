@@ -30,6 +30,8 @@ _EXPIRED_AT_ONCE: Final = 10_000
 _ROUNDS: Final = 3
 #: What the store said of a counter with too little room holds for so long.
 _FRESH_NS: Final = int(EXCHANGE_S * NS)
+#: Scripts count in doubles, which are exact to here.
+_MOST_GIVEN: Final = 1 << 53
 #: An operator's question waits for so long.
 _OPERATOR_S: Final = 2.0
 
@@ -257,8 +259,8 @@ class RedisStore:
         return [
             Standing(
                 lease.limit,
-                lease.amount - lease.room(now) - max(0, lease.balance),
-                lease.room(now) + max(0, lease.balance),
+                lease.used(now) - lease.balance,
+                max(0, lease.room(now) + lease.balance),
                 lease.reset_ns(now) / NS,
             )
             for lease in leases
@@ -267,7 +269,8 @@ class RedisStore:
     async def grant(self, ask: Ask, amount: int) -> int:
         """Give back units of every limit that is for `ask`. Of how many limits."""
         leases = [lease for lease in await self._refreshed(ask) if lease.kind != CONCURRENT]
-        return await self._ask_directly([Order(lease, gift=amount) for lease in leases])
+        gift = min(amount, _MOST_GIVEN)
+        return await self._ask_directly([Order(lease, gift=gift) for lease in leases])
 
     async def reset(self, ask: Ask) -> int:
         """Make every limit that is for `ask` as new. How many that are.
@@ -276,17 +279,16 @@ class RedisStore:
         """
         leases = [lease for lease in await self._refreshed(ask) if lease.kind != CONCURRENT]
         now = self._clock.now()
-        return await self._ask_directly(
-            [Order(lease, back=lease.amount - lease.room(now)) for lease in leases]
-        )
+        return await self._ask_directly([Order(lease, back=lease.used(now)) for lease in leases])
 
     async def _refreshed(self, ask: Ask) -> list[Lease]:
         now = self._clock.now()
         rows = self._ledger.standing(self._plans, ask, self._clock.calendar(now), now)
-        leases = self._holdings.of(self._plans, ask, [key for _, key, *_ in rows], now)
+        leases = self._holdings.of(self._plans, ask, [seen.key for seen in rows], now)
         await self._ask_directly([Order(lease) for lease in leases])
-        for lease, (_, _, _, balance, _) in zip(leases, rows, strict=True):
-            lease.look(balance, self._clock.now())
+        now = self._clock.now()
+        for lease in leases:
+            self._holdings.look(lease, now)
         return leases
 
     async def _ask_directly(self, orders: list[Order]) -> int:

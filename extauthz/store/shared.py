@@ -45,8 +45,10 @@ class SharedCells:
         OSError when it cannot be opened; ValueError when it is another kind of file, or was made for
         other sizes.
         """
-        self._file: Final = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        self._file: Final = os.open(path, flags, 0o600)
         try:
+            _check_owner(self._file, path)
             fcntl.flock(self._file, fcntl.LOCK_EX)
             head = _head(counters, reservations)
             size = _HEAD_BYTES + cells_size(counters, reservations)
@@ -70,7 +72,8 @@ class SharedCells:
             return begun[len(head) + _BOOT_BYTES :]
         secret = token_bytes(_SECRET_BYTES)
         os.ftruncate(self._file, 0)
-        os.ftruncate(self._file, size)
+        # All of it now: a page that the file system has no room for later would end the process.
+        os.posix_fallocate(self._file, 0, size)
         os.pwrite(self._file, head + boot + secret, 0)
         return secret
 
@@ -94,6 +97,14 @@ class SharedCells:
         self, kind: type[BaseException] | None, error: object, trace: TracebackType | None
     ) -> None:
         fcntl.flock(self._file, fcntl.LOCK_UN)
+
+
+def _check_owner(file: int, path: Path) -> None:
+    """ValueError where others could change what is counted, or hold the lock."""
+    found = os.fstat(file)
+    if found.st_uid != os.geteuid() or found.st_mode & 0o077:
+        msg = f"{path} is not this user's alone: remove it first"
+        raise ValueError(msg)
 
 
 def _head(counters: int, reservations: int) -> bytes:

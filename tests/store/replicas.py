@@ -2,9 +2,12 @@
 
 import asyncio
 import itertools
+import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, cast
+
+import pytest
 
 from extauthz.core.budget.allowance import Allowance
 from extauthz.core.budget.demand import Ask
@@ -12,9 +15,11 @@ from extauthz.core.budget.limits import Budgets, Limit
 from extauthz.core.budget.report import Usage
 from extauthz.core.reasons import Failure
 from extauthz.store.clock import Clock
-from extauthz.store.leases import Share
+from extauthz.store.leases import Order, Share
 from extauthz.store.ledger import Ledger, private_cells
+from extauthz.store.plans import CONCURRENT
 from extauthz.store.redis import RedisStore
+from tests.store.still_clock import StillClock
 
 _names = itertools.count()
 
@@ -39,6 +44,34 @@ async def granted(store: RedisStore, request: Ask) -> bool:
     found = await reserve(store, request)
     assert isinstance(found, Allowance)
     return not found.limited
+
+
+def _wall_ns(clock: StillClock) -> int:
+    """The Unix time of a clock, from the hour that it is in and what is left of it."""
+    number, end = clock.calendar(clock.now())[0].tolist()
+    return int((number + 1) * 3_600_000_000_000 - (end - clock.now()))
+
+
+def tell_the_time(patch: pytest.MonkeyPatch, clock: StillClock) -> None:
+    """Let scripts take the test's time for that of the server."""
+    plain = Order.arguments
+
+    def arguments(order: Order, replica: str, share: Share) -> list[object]:
+        ns = 1_000_000 if order.lease.kind == CONCURRENT else 1_000
+        return [*plain(order, replica, share), _wall_ns(clock) // ns]
+
+    patch.setattr(Order, "arguments", arguments)
+
+
+class StillReplica(RedisStore):
+    """A replica for which no time passes while it waits for the server."""
+
+    def __init__(self, url: str, ledger: Ledger, clock: StillClock, share: Share) -> None:
+        super().__init__(url, ledger, clock, share)
+        self.exchange.patience_s = 10.0
+
+    async def reserve(self, ask: Ask, _until: float) -> Allowance | Failure:
+        return await super().reserve(ask, math.inf)
 
 
 class SkippingClock(Clock):

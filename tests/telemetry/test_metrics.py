@@ -158,7 +158,7 @@ def test_requests_over_a_limit_are_counted_by_limit_and_whether_it_is_on_trial(
 
 
 def settlement(usage: Usage | None, *, known: bool = True, ended_s: float = 100.0) -> Settlement:
-    report = Report("7", "r", "large", usage, False, ended_s)
+    report = Report("7", "r", "large", False, usage, False, ended_s)
     return Settlement(
         report, usage or Charge.RESERVED, Settled(Usage(20, 50), 3.0) if known else None
     )

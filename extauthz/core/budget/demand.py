@@ -57,7 +57,8 @@ def demand(dialect: Dialect, path: str, body: Tree, input_tokens: int) -> Demand
     """
     caps = list(_numbers(dialect.max_tokens, body))
     choices = list(_numbers(dialect.choices, body))
-    known = [number for number in caps if number is not None and number >= 0]
+    least = 1 if dialect.zero_is_unlimited else 0
+    known = [number for number in caps if number is not None and number >= least]
     if not body or not dialect.writes(path):
         known = [0]  # an API that writes nothing, or no request to one that does
     return Demand(
@@ -66,7 +67,7 @@ def demand(dialect: Dialect, path: str, body: Tree, input_tokens: int) -> Demand
         min(max(known), MAX_TOKENS) if known else None,
         min(_prompts(dialect, body) * max([1, *(number or 0 for number in choices)]), MAX_TOKENS),
         well_formed=all(
-            number is not None and (number >= 0 or dialect.negative_is_unlimited) for number in caps
+            number is not None and (number >= 0 or dialect.zero_is_unlimited) for number in caps
         )
         and all(number is not None and number >= 0 for number in choices),
     )

@@ -16,7 +16,8 @@ class Report:
     """What an access log says of one request that we had decided on.
 
     `id` is our number of the call, `replica` the process that holds its reservation, and `model` the
-    policy's name for what was asked. `usage` is what the upstream claims, None when nothing was found.
+    policy's name for what was asked. `capped`: the request itself said how long its answer may be, so that
+    its length says nothing about others. `usage` is what the upstream claims, None when nothing was found.
     `failed`: it was answered with an error, and nothing was cut short. A client who hangs up is no
     failure: the upstream may have written everything by then. `ended_s` is the Unix time at which the
     answer ended, 0.0 when it is not known.
@@ -25,6 +26,7 @@ class Report:
     id: str
     replica: str
     model: str
+    capped: bool
     usage: Usage | None
     failed: bool
     ended_s: float

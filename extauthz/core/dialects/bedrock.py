@@ -96,6 +96,7 @@ BEDROCK_INVOKE: Final = Dialect(
         "/model/{model}/invoke-with-response-stream",
         "/model/{model}/count-tokens",
     ),
+    silent_paths=("/count-tokens",),
     labels={
         **_LABELS,
         "inputText": Provenance.USER,  # Titan

@@ -113,6 +113,7 @@ COHERE_EMBED: Final = Dialect(
         "model texts inputs content images type text image_url url input_type embedding_types "
         "truncate output_dimension"
     ),
+    silent=True,
     max_tokens=(),
     choices=(),
     error=_error,
@@ -135,6 +136,7 @@ COHERE_RERANK: Final = Dialect(
         "documents/content/*/image_url/url": PAYLOAD,
     },
     vocabulary=words("model query documents top_n return_documents rank_fields"),
+    silent=True,
     max_tokens=(),
     choices=(),
     error=_error,

@@ -132,9 +132,10 @@ class Dialect:
         model: path of the model's name, where the endpoint does not have it; empty if nothing has.
         stream_paths: endings of the endpoints that always stream.
         streams_unless_told: whether a request without `stream` asks for one.
-        silent_paths: endings of the endpoints that write no answer, such as those that count tokens.
+        silent: whether nothing is written by a model, as for embeddings.
+        silent_paths: endings of the endpoints of which that is true, such as those that count tokens.
         max_tokens: paths of the most tokens an answer may have.
-        negative_is_unlimited: whether a negative number there means that there is no cap.
+        zero_is_unlimited: whether zero or less there means that there is no cap.
         choices: paths of how many answers are wanted.
         prompts: member that may hold several prompts, each of which is answered; empty if none does.
         echoes: headers, lower case, that repeat a member of the body, at one of some paths.
@@ -153,9 +154,10 @@ class Dialect:
     stream_paths: tuple[str, ...] = ()
     streams_unless_told: bool = False
     stream_type: str = "text/event-stream"
+    silent: bool = False
     silent_paths: tuple[str, ...] = ()
     max_tokens: tuple[str, ...] = ("max_tokens",)
-    negative_is_unlimited: bool = False
+    zero_is_unlimited: bool = False
     choices: tuple[str, ...] = ("n",)
     prompts: str = ""
     echoes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -174,7 +176,7 @@ class Dialect:
 
     def writes(self, path: str) -> bool:
         """Whether a model writes something for a request to `path` (canonical)."""
-        return bool(self.max_tokens) and not path.rstrip("/").endswith(self.silent_paths)
+        return not self.silent and not path.rstrip("/").endswith(self.silent_paths)
 
     def model_of(self, path: str, body: Tree) -> str:
         """Name of the model that is asked, empty where nothing names one."""

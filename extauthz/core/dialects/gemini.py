@@ -66,6 +66,8 @@ _PLACES: Final[Mapping[str, Place]] = {
     "tools/*/fileSearch/fileSearchStoreNames": STORED,
     "labels": FREE_FORM,
 }
+#: Protobuf's JSON takes either spelling of each name, also beside the other.
+_CONFIG: Final = ("generationConfig", "generation_config")
 _VOCABULARY: Final = SCHEMA_WORDS | words(
     "contents content parts text role user model inlineData inline_data data mimeType mime_type "
     "fileData file_data fileUri file_uri systemInstruction system_instruction tools "
@@ -116,8 +118,12 @@ GEMINI: Final = Dialect(
     places=_PLACES,
     vocabulary=_VOCABULARY,
     stream_paths=(":streamGenerateContent",),
-    max_tokens=("generationConfig/maxOutputTokens", "generation_config/max_output_tokens"),
-    choices=("generationConfig/candidateCount", "generation_config/candidate_count"),
+    max_tokens=tuple(
+        f"{one}/{cap}" for one in _CONFIG for cap in ("maxOutputTokens", "max_output_tokens")
+    ),
+    choices=tuple(
+        f"{one}/{count}" for one in _CONFIG for count in ("candidateCount", "candidate_count")
+    ),
     refuse=_refuse,
     refuse_stream=_refuse_stream,
     error=_error,
@@ -143,6 +149,7 @@ GEMINI_CONTENTS: Final = Dialect(
         **under("generateContentRequest", {**EVERYWHERE, **_PLACES}),
     },
     vocabulary=_VOCABULARY | words("generateContentRequest"),
+    silent=True,
     max_tokens=(),
     choices=(),
     error=_error,

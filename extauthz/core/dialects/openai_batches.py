@@ -46,6 +46,7 @@ OPENAI_FILES: Final = Dialect(
     | words(
         "custom_id method body purpose name content filename content_type expires_after anchor seconds bytes"
     ),
+    silent=True,
     max_tokens=(),
     choices=(),
 )

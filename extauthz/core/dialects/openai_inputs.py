@@ -12,6 +12,7 @@ OPENAI_EMBEDDINGS: Final = Dialect(
     labels={"input": Provenance.USER, "messages/*": MESSAGE},
     places={"input": TOKEN_IDS, **under("messages/*/content/*", PART)},  # messages: vLLM
     vocabulary=CHAT_WORDS | words("input encoding_format dimensions"),
+    silent=True,
     max_tokens=(),
     choices=(),
 )
@@ -22,6 +23,7 @@ OPENAI_MODERATIONS: Final = Dialect(
     labels={"input": Provenance.USER},
     places={"input": TOKEN_IDS, **under("input/*", PART)},
     vocabulary=words("model input type text image_url url"),
+    silent=True,
     max_tokens=(),
     choices=(),
 )

@@ -105,6 +105,7 @@ OPENAI_RESPONSES: Final = Dialect(
         "/conversations",
         "/conversations/*/items",
     ),
+    silent_paths=("/responses/input_tokens",),
     labels={
         "instructions": Provenance.SYSTEM,
         "input": Provenance.USER,

@@ -50,8 +50,9 @@ TGI: Final = Dialect(
     places=_PLACES,
     vocabulary=_WORDS,
     stream_paths=("/generate_stream",),
-    max_tokens=("parameters/max_new_tokens",),
-    choices=("parameters/best_of",),
+    # The others are what SGLang and early vLLM read at this path.
+    max_tokens=("parameters/max_new_tokens", "sampling_params/max_new_tokens", "max_tokens"),
+    choices=("parameters/best_of", "sampling_params/n", "n"),
     refuse=_refuse,
     refuse_stream=_refuse_stream,
     error=_error,
@@ -63,6 +64,7 @@ TEXT_EMBEDDINGS: Final = Dialect(
     labels=_LABELS,
     places=_PLACES,
     vocabulary=_WORDS,
+    silent=True,
     max_tokens=(),
     choices=(),
     error=_error,
@@ -87,6 +89,8 @@ SAGEMAKER: Final = Dialect(
     vocabulary=_WORDS,
     stream_paths=("/invocations-response-stream",),
     max_tokens=("parameters/max_new_tokens", "max_tokens"),
+    choices=("parameters/num_return_sequences", "n"),
+    prompts="inputs",
 )
 
 #: vLLM's endpoint for prompts that somebody else has tokenised.
@@ -94,6 +98,7 @@ VLLM_GENERATE: Final = Dialect(
     name="vllm_generate",
     endpoints=("/inference/v1/generate", "/detokenize"),
     vocabulary=words("token_ids sampling_params stream model tokens max_tokens temperature"),
+    silent_paths=("/detokenize",),
     max_tokens=("sampling_params/max_tokens",),
     choices=("sampling_params/n",),
 )

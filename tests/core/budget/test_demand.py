@@ -19,7 +19,7 @@ BY_NAME = {one.name: one for one in KNOWN}
 CHAT = BY_NAME["openai_chat"]
 OLLAMA = BY_NAME["ollama_chat"]
 GEMINI = BY_NAME["gemini"]
-EMBEDDINGS = replace(CHAT, max_tokens=(), choices=())
+EMBEDDINGS = replace(CHAT, silent=True, max_tokens=(), choices=())
 
 NO_NUMBERS: tuple[Any, ...] = (
     "100", "", "many", 100.0, 1e300, float("nan"), True, False, [100], [], {"max": 1}, {}, Blob(b"1"),
