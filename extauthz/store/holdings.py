@@ -9,7 +9,7 @@ from extauthz.core.budget.demand import Ask
 from extauthz.core.budget.limits import Count, Limit
 from extauthz.store.leases import Lease, Order, Share
 from extauthz.store.ledger import Ledger
-from extauthz.store.plans import CALENDAR, CONCURRENT, LEASE, Plans
+from extauthz.store.plans import CALENDAR, CONCURRENT, LEASE, Plans, most_at_once
 
 #: Leases that are kept. One that falls out is given back, and begins anew when it is asked for.
 _MOST_LEASES: Final = 100_000
@@ -19,7 +19,7 @@ _USED_AT_ONCE, _ALL_AT_ONCE = 512, 128
 #: Counters told in a turn to a server that may have forgotten: 2,000 a second.
 _TOLD_AT_ONCE: Final = 100
 #: Leases on their way back while the store is away. What others hold is then as if it were used.
-_MOST_EVICTED: Final = 10_000
+_MOST_RETURNED: Final = 10_000
 _NAME_BYTES: Final = 16
 
 
@@ -46,7 +46,8 @@ class Holdings:
         self._leases: dict[int, Lease] = {}
         self._used: dict[Lease, None] = {}
         self._round: list[Lease] = []
-        self._evicted: list[Order] = []
+        #: What went back between two exchanges.
+        self._returned: list[Order] = []
         self._untold: list[Lease] = []
 
     def __len__(self) -> int:
@@ -73,6 +74,30 @@ class Holdings:
             for key, limit in zip(keys, plans.limits[first:last], strict=False)
         ]
 
+    def follow(self, limits: Iterable[Limit], now: int) -> None:
+        """Give back what is held beyond an amount that a reload made smaller. Others follow when used."""
+        named = {limit.identity: limit for limit in limits}
+        smaller: dict[int, Limit | None] = {}  # by the old one, of which there are few
+        for lease in self._leases.values():
+            if lease.balance <= 0 and lease not in self._used:
+                continue
+            old = lease.limit
+            if id(old) not in smaller:
+                new = named.get(old.identity)
+                smaller[id(old)] = new if new and most_at_once(new) < lease.amount else None
+            limit = smaller[id(old)]
+            if limit is not None:
+                self._shrink(lease, limit, now)
+
+    def _shrink(self, lease: Lease, limit: Limit, now: int) -> None:
+        lease.follow(limit)
+        self.look(lease, now)
+        excess = min(lease.balance, lease.used(now) - lease.amount)
+        if excess > 0 and len(self._returned) < _MOST_RETURNED:
+            order = Order(lease, back=excess)
+            self._take_back(order, now)
+            self._returned.append(order)
+
     def look(self, lease: Lease, now: int) -> None:
         """Let a lease take note of its balance, which is below 0 where more was used than it had."""
         balance = self._ledger.adjust(lease.key, LEASE, 0, lease.expires(now), now)
@@ -95,7 +120,7 @@ class Holdings:
         self, needs: dict[Lease, tuple[int, int]], now: int, *, all_due: bool
     ) -> list[Order]:
         """What to ask the store for: for whoever waits, and (`all_due`) for whatever is due."""
-        orders, self._evicted = self._evicted, []
+        orders, self._returned = self._returned, []
         for lease, (need, least) in needs.items():
             self._order(orders, lease, now, need, least)
         if all_due:
@@ -153,7 +178,7 @@ class Holdings:
 
     def give_all_back(self, now: int) -> list[Order]:
         """Give back whatever nobody uses."""
-        orders, self._evicted = self._evicted, []
+        orders, self._returned = self._returned, []
         for lease in self._leases.values():
             lease.stop()
             self._order(orders, lease, now)
@@ -179,8 +204,8 @@ class Holdings:
         del self._leases[lease.key]
         self._used.pop(lease, None)
         lease.stop()
-        if len(self._evicted) < _MOST_EVICTED:
-            self._order(self._evicted, lease, now)
+        if len(self._returned) < _MOST_RETURNED:
+            self._order(self._returned, lease, now)
 
     def _name(self, ask: Ask, limit: Limit) -> str:
         """The counter's key in the store. Nothing of an identity can be read in it."""

@@ -17,7 +17,8 @@ _S: Final = 1_000_000_000
 _HORIZON_NS: Final = {RATE: _S, WINDOW: 5 * _S, CONCURRENT: 5 * _S}
 #: Time constant of the speed at which a lease is spent.
 _MEMORY_NS: Final = 1 * _S
-#: Settlements find the balance of a rate or of what is under way for at least so long, at most a day.
+#: Settlements find a balance for at least so long after it was last looked at, which leases that are kept
+#: are all the time; of a rate and of what is under way for a day at most.
 _SETTLES_NS: Final = (900 * _S, 86_400 * _S)
 #: Places under way are the replica's own for 30 s, and it says again that it is there.
 SLOT_TTL_MS: Final = 30_000
@@ -143,6 +144,10 @@ class Lease:
             return math.ceil(self._behind(now) / self.unit_ns)
         return 0 if self.kind == WINDOW and now >= self.ends else self._used
 
+    def spent(self, now: int) -> int:
+        """And of those, units that are not in reserve here."""
+        return self.used(now) - self.balance
+
     def wait_ns(self, need: int, now: int) -> int:
         """Time until the store has `need` units."""
         if self.kind == RATE:
@@ -162,9 +167,9 @@ class Lease:
 
     def expires(self, now: int) -> int:
         """How long the balance is worth something."""
-        if self.kind == WINDOW:
-            return self.ends
         least, most = _SETTLES_NS
+        if self.kind == WINDOW:
+            return min(self.ends, now + least)
         return now + (
             most if self.kind == CONCURRENT else min(most, max(least, int(self._burst_ns)))
         )
@@ -217,6 +222,12 @@ class Lease:
         if need or made.want or made.debt or made.own or made.back or is_due:
             return made
         return None
+
+    def fresh(self, now: int) -> Order:
+        """What makes the counter as new, but for what is in reserve here. Debts are forgiven with it."""
+        return Order(
+            self, debt=max(0, -self.balance), own=self.own, back=self.spent(now) + self.own
+        )
 
     def _target(self, share: Share) -> int:
         """Units to have in reserve."""

@@ -71,6 +71,7 @@ class RedisStore:
     def serve(self, budgets: Budgets) -> None:
         """Limit by these from now on. What was counted for a limit stays."""
         self._budgets = budgets
+        self._holdings.follow(budgets.limits, self._clock.now())
         strict = tuple(msgspec.structs.replace(one, shadow=False) for one in budgets.limits)
         #: As if no limit were a shadow: a shadow that is short of units has not refused yet.
         self._strict = Plans(
@@ -259,8 +260,8 @@ class RedisStore:
         return [
             Standing(
                 lease.limit,
-                lease.used(now) - lease.balance,
-                max(0, lease.room(now) + lease.balance),
+                lease.spent(now),
+                max(0, lease.amount - lease.spent(now)),
                 lease.reset_ns(now) / NS,
             )
             for lease in leases
@@ -279,7 +280,7 @@ class RedisStore:
         """
         leases = [lease for lease in await self._refreshed(ask) if lease.kind != CONCURRENT]
         now = self._clock.now()
-        return await self._ask_directly([Order(lease, back=lease.used(now)) for lease in leases])
+        return await self._ask_directly([lease.fresh(now) for lease in leases])
 
     async def _refreshed(self, ask: Ask) -> list[Lease]:
         now = self._clock.now()

@@ -73,6 +73,32 @@ class StillReplica(RedisStore):
     async def reserve(self, ask: Ask, _until: float) -> Allowance | Failure:
         return await super().reserve(ask, math.inf)
 
+    async def vanish(self) -> None:
+        """As if it was killed: it says nothing more."""
+        task = self.exchange._task
+        assert task is not None
+        task.cancel()
+        await asyncio.wait([task])
+        await self.exchange._hang_up()
+
+
+@asynccontextmanager
+async def still_replicas(
+    url: str, policy: Budgets, clock: StillClock, count: int, **share: float
+) -> AsyncIterator[list[StillReplica]]:
+    """Connected replicas with one clock until the block ends."""
+    async with AsyncExitStack() as stack:
+        stores = []
+        for _ in range(count):
+            ledger = Ledger(private_cells(1 << 12, 1 << 12))
+            agreed = Share(**{"replicas": count} | share)  # type: ignore[arg-type]
+            store = StillReplica(url, ledger, clock, agreed)
+            stack.push_async_callback(store.close)
+            store.serve(policy)
+            assert await store.open()
+            stores.append(store)
+        yield stores
+
 
 class SkippingClock(Clock):
     """A clock on which time may pass at once."""

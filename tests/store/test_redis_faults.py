@@ -14,6 +14,7 @@ from extauthz.core.budget.allowance import Allowance
 from extauthz.core.budget.limits import By, Calendar, Count, Every, Limit, OnStoreFailure
 from extauthz.core.budget.report import Usage
 from extauthz.core.reasons import Failure
+from extauthz.store.leases import Share
 from tests.store import valkey
 from tests.store.proxy import Proxy, proxied
 from tests.store.replicas import Replica, ask, at_once, budgets, granted, replicas, reserve
@@ -193,6 +194,20 @@ async def test_no_memory(server: valkey.Server) -> None:
     )
 
 
+async def test_eviction(server: valkey.Server) -> None:
+    client = server.client
+
+    def evict() -> None:
+        client.config_set("maxmemory-policy", "allkeys-random")
+        client.config_set("maxmemory", client.info("memory")["used_memory"] + 65_536)
+        for number in range(200):
+            client.set(f"somebody else's {number}", b"x" * 4_096)
+        assert client.info("stats")["evicted_keys"] > 100
+        assert len(client.keys("extauthz:{*}")) < 3
+
+    await run("eviction", server.url, evict)
+
+
 async def test_flushed(server: valkey.Server) -> None:
     await run(
         "FLUSHALL",
@@ -276,6 +291,26 @@ async def test_the_policy_says_what_becomes_of_requests(
         await store.down()
 
         assert at_once(store, ask(COST)) == says
+
+
+async def test_a_debt_that_the_server_had_not_heard_of_is_charged_once(
+    server: valkey.Server,
+) -> None:
+    server.kill()
+    store = Replica(server.url, Share())
+    store.serve(budgets(DAILY))
+    assert not await store.open()
+    call = ask(COST)
+    assert await granted(store, call)
+    store.settle("", call.id, Usage(4 * COST, 0))
+    server.start()
+    await store.up()
+    for seconds in (0.1, 6):
+        await store.later(seconds)
+
+    (daily,) = await store.standing(ask())
+    await store.close()
+    assert daily.used == 4 * COST
 
 
 async def test_a_lease_is_still_spent_while_the_store_is_away(server: valkey.Server) -> None:
