@@ -2,6 +2,7 @@
 
 import math
 import struct
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from hashlib import blake2b
@@ -103,13 +104,16 @@ class Ledger:
         cells: Cells,
         secret: bytes = b"",
         alone: AbstractContextManager[object] = _NOBODY_ELSE,
+        instant: Callable[[int], int] = int,
     ) -> None:
         """Count in `cells`. Counters are named by a `secret`, so that nobody can aim at one.
 
-        What changes `cells` is done within `alone`, where others may change them too.
+        What changes `cells` is done within `alone`, where others may change them too, and `instant`
+        makes of the time at which each looked at the clock one that does not go back.
         """
         self._cells: Final = cells
         self._alone: Final = alone
+        self._instant: Final = instant
         self._keyed: Final = blake2b(digest_size=8, key=secret or token_bytes(_SECRET_BYTES))
         # Tenants, routes and models come again and again.
         self._kept: Final = lru_cache(_KEPT_DIGESTS)(self.digest)
@@ -151,6 +155,7 @@ class Ledger:
         self._write(ask, first, last, ttl_ns)
         counters, heads, items, journal = self._cells
         with self._alone:
+            now = self._instant(now)
             kernels.reserve(
                 counters,
                 heads,
@@ -184,11 +189,13 @@ class Ledger:
         """Settle reservations that nobody will settle any more, `most` at a time. How many."""
         counters, heads, items, journal = self._cells
         with self._alone:
+            now = self._instant(now)
             return kernels.expire(counters, heads, items, _MODES[lost], now, most, journal)
 
     def sweep(self, now: int) -> int:
         """Free what has ended. How many counters live."""
         with self._alone:
+            now = self._instant(now)
             return kernels.sweep(self._cells.counters, now)
 
     @property
@@ -202,6 +209,7 @@ class Ledger:
         self._write(ask, first, last, 0)
         states = np.zeros((1, ROWS, 3), np.int64)
         with self._alone:
+            now = self._instant(now)
             kernels.peek(
                 self._cells.counters,
                 plans.rows,
@@ -223,6 +231,7 @@ class Ledger:
         """Add to the counter `key`, which lives until `ends`. Its new value; None without room."""
         counters, heads, _, journal = self._cells
         with self._alone:
+            now = self._instant(now)
             value = kernels.adjust(counters, heads, key, kind, delta, ends, now, journal)
         return None if value == kernels.FULL_TABLE else value
 
@@ -230,6 +239,7 @@ class Ledger:
         """Take up to `most` units out of a lease. How many there were."""
         counters, heads, _, journal = self._cells
         with self._alone:
+            now = self._instant(now)
             return kernels.withdraw(counters, heads, key, most, now, journal)
 
     def give_back(
@@ -249,6 +259,7 @@ class Ledger:
         """Make every limit that is for a request as new. How many that are."""
         found = self.standing(plans, ask, calendar, now)
         with self._alone:
+            now = self._instant(now)
             for seen in found:
                 kernels.forget(self._cells.counters, seen.key, now, self._cells.journal)
         return len(found)
@@ -259,6 +270,7 @@ class Ledger:
         _SETTLEMENT.pack_into(self._as_settlement, 0, self.digest(call_id), mode, *usage, keep)
         counters, heads, items, journal = self._cells
         with self._alone:
+            now = self._instant(now)
             kernels.settle(counters, heads, items, self._settlement, now, self._results, journal)
         state, *facts = self._results[0].tolist()
         return tuple(facts[:3]) if state == kernels.SETTLED else None

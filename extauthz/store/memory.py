@@ -35,7 +35,7 @@ def private_store(options: StoreOptions = DEFAULT) -> "MemoryStore":
 def shared_store(path: Path, options: StoreOptions = DEFAULT) -> "MemoryStore":
     """Counters in a file, for all processes of this machine that open it."""
     cells = SharedCells(path, options.counters, options.reservations)
-    ledger = Ledger(cells.cells, cells.secret, cells)
+    ledger = Ledger(cells.cells, cells.secret, cells, cells.instant)
     return MemoryStore(ledger, Clock(), f"by this machine's processes, in {path}")
 
 

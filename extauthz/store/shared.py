@@ -62,6 +62,7 @@ class SharedCells:
             os.close(self._file)
             raise
         fcntl.flock(self._file, fcntl.LOCK_UN)
+        self._latest: Final = np.frombuffer(self._map, np.int64, 1, offset=_HEAD_BYTES - 8)
         memory = np.frombuffer(self._map, np.int64, offset=_HEAD_BYTES)
         self.cells: Final[Cells] = cells_in(memory, counters, reservations)
 
@@ -76,6 +77,15 @@ class SharedCells:
         os.posix_fallocate(self._file, 0, size)
         os.pwrite(self._file, head + boot + secret, 0)
         return secret
+
+    def instant(self, now: int) -> int:
+        """`now`, or what the last one who held the lock took for it, if that is later.
+
+        Whoever waits for the lock has looked at the clock before it gets it, and nobody may reserve
+        in a counter before it began.
+        """
+        self._latest[0] = max(now, self._latest[0])
+        return int(self._latest[0])
 
     def __enter__(self) -> Self:
         """Wait for the lock, a few milliseconds at most. BusyError after that."""
