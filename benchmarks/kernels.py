@@ -258,7 +258,7 @@ def reserve_all(n: int) -> Contest:
         now = clock[0] = clock[0] + 9
         for request in requests:
             slow.reserve(request, calendar, now)
-            slow.settle(request.id, ledger.USED, 5, 0, True, now)
+            slow.settle(request.id, ledger.USED, 5, 0, now)
 
     return Contest(kernel, plain, None)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from itertools import chain
 from secrets import token_hex
 from typing import Final
 
@@ -45,7 +46,8 @@ class Accounts:
         self._learnt: Final = Expectations()
         self._budgets = Budgets()
         self._models = Models(self._budgets)
-        self._routes: set[str] = set()
+        self._routes: frozenset[str] = frozenset()
+        self._limited: frozenset[str] = frozenset()
 
     @property
     def replica(self) -> str:
@@ -56,13 +58,15 @@ class Accounts:
         """Limit by this policy from now on. What was counted stays, for limits that stay."""
         self._budgets = policy.budgets
         self._models = Models(policy.budgets)
-        self._routes = {rule.name for rule in (*policy.routes, policy.default)}
+        self._routes = frozenset(rule.name for rule in (*policy.routes, policy.default))
+        named = (limit.routes or self._routes for limit in policy.budgets.limits)
+        self._limited = frozenset(chain.from_iterable(named))
         self._learnt.keep(frozenset({OTHER, *(model.name for model in policy.budgets.models)}))
         self._store.serve(policy.budgets)
 
     def limits(self, rule: Rule) -> bool:
         """Whether a limit may be for requests under this rule."""
-        return any(not limit.routes or rule.name in limit.routes for limit in self._budgets.limits)
+        return rule.name in self._limited
 
     def model(self, demand: Demand) -> str:
         """The policy's name for the model that is asked for."""
@@ -73,8 +77,8 @@ class Accounts:
     ) -> Allowance | Failure:
         """Reserve what a request is expected to cost; `until` is when an answer must be there.
 
-        CHECK_MALFORMED without Envoy's number of it, OVERLOADED where there is no room to count in, STORE_FAULT where the store is out of reach and
-        the policy says that this denies.
+        CHECK_MALFORMED without Envoy's number of it, OVERLOADED where there is no room to count in,
+        STORE_FAULT where the store is out of reach and the policy says that this denies.
         """
         if not call.id:
             return Failure.CHECK_MALFORMED  # all of these would be one request

@@ -189,10 +189,14 @@ class Server:
 
     async def _tick(self) -> None:
         while True:
-            self._ticked = ticked = self._store.tick()
-            self._metrics.counters.set(ticked.counters)
-            self._metrics.reservations.set(ticked.reservations)
-            self._metrics.lost.inc(ticked.expired)
+            try:
+                self._ticked = ticked = self._store.tick()
+            except Exception as bug:  # noqa: BLE001 - without it reservations would never end
+                _log.error("bug, reservations were not looked after: %s", type(bug).__name__)
+            else:
+                self._metrics.counters.set(ticked.counters)
+                self._metrics.reservations.set(ticked.reservations)
+                self._metrics.lost.inc(ticked.expired)
             await asyncio.sleep(_TICK_S)
 
     def _settled(self, settlement: Settlement) -> None:

@@ -126,8 +126,7 @@ class Authorizer:
                 self._accounts.release(call)  # nobody reads the answer, so nothing would settle it
         except Exception as bug:  # noqa: BLE001 - an RPC error would be an allow under failure_mode_allow
             _report("answered with a denial", bug)
-            if isinstance(call, Call):
-                self._accounts.release(call)
+            self._let_go(call)
             outcome, answer, digest = self._after_bug, self._answer_to_bug, _sha256(b"")
         principal = outcome.call.principal
         seen = Observation(
@@ -144,6 +143,14 @@ class Authorizer:
         )
         loop.call_soon(self._tell, seen)
         return answer
+
+    def _let_go(self, call: Call | Failure) -> None:
+        """Give back what a request that met a bug had reserved, unless that is where the bug is."""
+        try:
+            if isinstance(call, Call):
+                self._accounts.release(call)
+        except Exception as bug:  # noqa: BLE001 - the answer is a denial already, and must be given
+            _report("a reservation stays until it expires", bug)
 
     def _tell(self, seen: Observation) -> None:
         try:
@@ -187,7 +194,8 @@ class Authorizer:
             limited or rule.limits.caps,
         )
         allowance = await self._reserve(rule, call, reading, deadline) if limited else None
-        failure, counted = _told_apart(allowance)
+        failure = allowance if isinstance(allowance, Failure) else None
+        counted = None if isinstance(allowance, Failure) else allowance
         if isinstance(reading, Failure):
             return Signals(failure=reading, dialect=dialect, allowance=counted)
         facts = Signals(
@@ -321,12 +329,6 @@ def _countable(reading: Reading | Failure, counts: bool) -> Reading | Failure:
     if counts and isinstance(reading, Reading) and not reading.demand.well_formed:
         return Failure.OUTPUT_CAP_MALFORMED
     return reading
-
-
-def _told_apart(
-    allowance: Allowance | Failure | None,
-) -> tuple[Failure | None, Allowance | None]:
-    return (allowance, None) if isinstance(allowance, Failure) else (None, allowance)
 
 
 def _limit_metadata(allowance: Allowance | None) -> wire.Metadata:

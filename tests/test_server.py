@@ -26,6 +26,7 @@ from extauthz.model.calibration import Calibration
 from extauthz.model.directory import ModelError
 from extauthz.policy_file import PolicyError
 from extauthz.server import Server
+from extauthz.store import Ticked
 from extauthz.telemetry.drift import ENOUGH
 from extauthz.transport.options import ListenOptions
 from tests import as_envoy, builders, canary_model
@@ -427,3 +428,24 @@ def test_a_process_serves_reloads_on_sighup_and_ends_on_sigterm(model: Path, pol
 
     assert process.returncode == 0
     assert not [line for line in rest if "Traceback" in line or "Error" in line]
+
+
+async def test_reservations_are_looked_after_again_after_a_bug(
+    build: Build, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(server_module, "_TICK_S", 0.005)
+    server, ticks = build(), 0
+
+    def tick() -> Ticked:
+        nonlocal ticks
+        ticks += 1
+        if ticks == 1:
+            raise ValueError("open sesame")
+        return Ticked(7, 0, 0)
+
+    monkeypatch.setattr(server._store, "tick", tick)
+    async with running(server):
+        await until(lambda: server._ticked.counters == 7)
+
+    assert "ValueError" in caplog.text
+    assert "sesame" not in caplog.text

@@ -595,3 +595,17 @@ async def test_where_counters_are_out_of_reach_the_rule_decides(
 
 async def test_without_a_score_metadata_says_minus_one() -> None:
     assert as_envoy.metadata(await Door().about(body=b""))["score"] == -1
+
+
+async def test_a_bug_in_giving_back_what_a_bug_had_reserved_is_a_denial_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An exception would be an RPC error, and that an allow under failure_mode_allow."""
+
+    def broken(*_: object) -> None:
+        raise ValueError
+
+    door = Door(policy(on_failure="allow"), Scorer(raises))
+    monkeypatch.setattr("extauthz.accounts.Accounts.release", broken)
+
+    assert told_bug(await door.about())

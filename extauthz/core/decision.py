@@ -14,7 +14,7 @@ from extauthz.core.extract import Coverage
 from extauthz.core.findings import Finding
 from extauthz.core.policy import OWN_HEADER_PREFIX, Action, Detect, Limits, Mutate, Reaction, Rule
 from extauthz.core.reasons import SERVER_FAILURES, Failure, Reason
-from extauthz.core.refusals import NO_HEADERS, Denial, denial
+from extauthz.core.refusals import Denial, denial
 
 _ENVOY_HEADERS: Final = frozenset(
     {"x-envoy-auth-partial-body", "x-envoy-auth-failure-mode-allowed"}
@@ -102,7 +102,7 @@ class Decision:
     mutate: Mutate = _NO_CHANGE
     removed_headers: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
-    limit_headers: Mapping[str, str] = field(default_factory=lambda: NO_HEADERS)
+    limit_headers: Mapping[str, str] = field(default_factory=dict)
 
 
 def decide(rule: Rule, signals: Signals, headers: Mapping[str, str]) -> Decision:

@@ -4,14 +4,13 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Final
 
-import msgspec
-
 from extauthz.core.budget.limits import Budgets
 from extauthz.core.call import Call, Provenance
 from extauthz.core.findings import Detector, Finding
 from extauthz.core.opaque import Opaque
 from extauthz.core.rules.linear import NamedSet
 from extauthz.core.rules.patterns import compile_patterns
+from extauthz.core.spec import Spec
 
 #: Request headers that only we may set; a client's copy is removed before upstream.
 OWN_HEADER_PREFIX: Final = "x-extauthz-"
@@ -66,11 +65,7 @@ class IdentitySource(StrEnum):
     HEADER = "header"
 
 
-class _Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Immutable, and strict about its fields when read from a policy file."""
-
-
-class Match(_Spec, frozen=True):
+class Match(Spec, frozen=True):
     """Which calls a rule is for. Every list that is not empty must hold; an empty one holds always.
 
     Attributes:
@@ -106,7 +101,7 @@ class Match(_Spec, frozen=True):
         )
 
 
-class PromptInjection(_Spec, frozen=True):
+class PromptInjection(Spec, frozen=True):
     """The classifier.
 
     Attributes:
@@ -119,7 +114,7 @@ class PromptInjection(_Spec, frozen=True):
     thresholds: dict[Provenance, float] = {}
 
 
-class Views(_Spec, frozen=True):
+class Views(Spec, frozen=True):
     """Which readings of a text are looked at besides the raw one. Each costs time where it differs."""
 
     normalised: bool = True
@@ -127,7 +122,7 @@ class Views(_Spec, frozen=True):
     joined: bool = True
 
 
-class Patterns(_Spec, frozen=True):
+class Patterns(Spec, frozen=True):
     """A list of the operator's own: RE2 regular expressions, and literals without regard to case.
 
     They are looked for in every view.
@@ -139,14 +134,14 @@ class Patterns(_Spec, frozen=True):
     reaction: Reaction = Reaction.DENY
 
 
-class ManyShot(_Spec, frozen=True):
+class ManyShot(Spec, frozen=True):
     """How many turns of dialogues one text may hold, and what happens above that."""
 
     turns: int = 32
     reaction: Reaction = Reaction.FLAG
 
 
-class Detect(_Spec, frozen=True, dict=True):
+class Detect(Spec, frozen=True, dict=True):
     """The detectors of a rule that inspects.
 
     `uninspected` says what happens when a request carries what no text classifier can read. A kind
@@ -199,7 +194,7 @@ _ON_OPAQUE: Final = {
 }
 
 
-class Limits(_Spec, frozen=True):
+class Limits(Spec, frozen=True):
     """What one request may hold, and ask for. More is denied, never cut.
 
     body_bytes: as large as Envoy's max_request_bytes; coding agents send 200 KB to 2 MB.
@@ -221,7 +216,7 @@ class Limits(_Spec, frozen=True):
         return self.output_tokens is not None or self.choices is not None
 
 
-class Mutate(_Spec, frozen=True):
+class Mutate(Spec, frozen=True):
     """Changes to a request that is let through, and to its response."""
 
     set_headers: dict[str, str] = {}
@@ -231,7 +226,7 @@ class Mutate(_Spec, frozen=True):
     response_headers: dict[str, str] = {}
 
 
-class Rule(_Spec, frozen=True):
+class Rule(Spec, frozen=True):
     """What to do with the calls of one route. By default it inspects, enforces, and denies on failure."""
 
     name: str = "default"
@@ -257,7 +252,7 @@ class Rule(_Spec, frozen=True):
         return detector.false_positive_rate if detector else None
 
 
-class Identity(_Spec, frozen=True):
+class Identity(Spec, frozen=True):
     """One place to look for the principal, or for the tenant.
 
     Attributes:
@@ -275,7 +270,7 @@ class Identity(_Spec, frozen=True):
     claim: tuple[str, ...] = ()
 
 
-class Policy(_Spec, frozen=True):
+class Policy(Spec, frozen=True):
     """Rules in order, and the default for calls that none of them is for.
 
     `digest` is the SHA-256 of the policy file, hex: which policy a decision was made under.

@@ -44,7 +44,7 @@ class Vocabulary(Protocol):
         """What token ids say to the model of a name."""
 
     def count(self, model: str, text: str) -> int | None:
-        """Tokens that a text is to it; None too where counting would take too long."""
+        """Tokens that a text is to it."""
 
 
 class NoVocabulary:
@@ -99,17 +99,18 @@ def read(
         return opened
     body, query = opened
     extraction = extract(body, dialect, query)
+    model = dialect.model_of(path, body)
     if Opaque.TOKEN_IDS in extraction.coverage.opaque:
-        extraction = _spelled_out(extraction, dialect.model_of(path, body), vocabulary)
+        extraction = _spelled_out(extraction, model, vocabulary)
     segments, coverage, findings, _ = extraction
-    count = partial(vocabulary.count, dialect.model_of(path, body))
+    if rule.action is Action.INSPECT and _is_too_much(segments, rule.limits):
+        return Failure.TOO_MANY_TOKENS
+    count = partial(vocabulary.count, model)
     tokens = estimate((segment.text for segment in segments), coverage, count)
     asked = demand(dialect, path, body, tokens)
     stream = dialect.wants_stream(path, body)
     if rule.action is not Action.INSPECT:
         return Reading((), coverage, stream, (), asked)
-    if _is_too_much(segments, rule.limits):
-        return Failure.TOO_MANY_TOKENS
     if grows_beyond_measure(segment.text for segment in segments):
         return Failure.BODY_TOO_COMPLEX
     looks = tuple(_looks(segments, rule.detect))

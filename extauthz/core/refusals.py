@@ -68,12 +68,10 @@ _FORBIDDEN: Final = 403
 _TOO_MANY_REQUESTS: Final = 429
 #: gRPC's RESOURCE_EXHAUSTED. By itself Envoy makes UNAVAILABLE of 429, which clients retry at once.
 _GRPC_EXHAUSTED: Final = {"grpc-status": "8"}
-
-
 #: What the OpenAI API calls them; its SDKs retry after `rate_limit_exceeded`.
 _OPENAI_CODES: Final = {400: "content_filter", 429: "rate_limit_exceeded"}
 _OPENAI_TYPES: Final = {429: "rate_limit_error"}
-NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
+_NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +89,7 @@ def denial(
     dialect: Dialect,
     *,
     stream: bool,
-    limits: Mapping[str, str] = NO_HEADERS,
+    limits: Mapping[str, str] = _NO_HEADERS,
 ) -> Denial:
     """The answer for `reason`, with headers that say how the limits of the caller stand.
 

@@ -8,10 +8,6 @@ from tokenizers import Tokenizer
 
 from extauthz.model.directory import ModelError
 
-#: Longer texts are estimated: counting these takes up to 10 ms, and in a long text the error of an
-#: estimate is small.
-_COUNTED_CHARS: Final = 16_384
-
 
 class Vocabularies:
     """For the models whose `tokenizer.json` is at hand."""
@@ -32,9 +28,9 @@ class Vocabularies:
         return text
 
     def count(self, model: str, text: str) -> int | None:
-        """Tokens of `text`, without markers around it; None if nobody knows or it is too long."""
+        """Tokens of `text`, without markers around it; None if nobody knows."""
         tokenizer = self._tokenizers.get(model)
-        if tokenizer is None or len(text) > _COUNTED_CHARS:
+        if tokenizer is None:
             return None
         return len(tokenizer.encode(text, add_special_tokens=False).ids)
 

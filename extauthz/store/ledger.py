@@ -12,9 +12,12 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from extauthz.core.budget.allowance import NO_USAGE
 from extauthz.core.budget.demand import Ask
 from extauthz.core.budget.limits import Budgets, Charge
 from extauthz.core.budget.report import Usage
+from extauthz.core.budget.settlement import Settled
+from extauthz.store import Ticked
 from extauthz.store.plans import CALENDAR, KIND, RATE, Plans
 from extauthz_kernels import ledger as kernels
 
@@ -28,8 +31,12 @@ ROWS: Final = kernels.ROWS
 _NOBODY_ELSE: Final = nullcontext()
 _REQUEST: Final = struct.Struct("16q")
 _ANSWER: Final = struct.Struct("6q")
-_SETTLEMENT: Final = struct.Struct("5q")
+_SETTLEMENT: Final = struct.Struct("4q")
 _SECRET_BYTES: Final = 32
+NS: Final = 1_000_000_000
+#: Reservations that end in one call: others wait for the next, so that no request waits for them.
+_EXPIRED_AT_ONCE: Final = 10_000
+_SWEEP_NS: Final = 30 * NS
 #: Where kernels saturate: no amount of the policy is as large.
 _MOST: Final = 1 << 62
 #: Digests kept, of names that come again and again.
@@ -119,12 +126,13 @@ class Ledger:
         self._kept: Final = lru_cache(_KEPT_DIGESTS)(self.digest)
         # One request at a time goes through these, without an array being made for it.
         self._request, self._as_request = _row(1, ROWS)
-        self._settlement, self._as_settlement = _row(1, 5)
+        self._settlement, self._as_settlement = _row(1, 4)
         self._answers, self._from_answers = _row(1, 6)
         self._results: Final = np.zeros((1, 5), np.int64)
         self.row_keys: Final = np.zeros((1, ROWS), np.int64)
         #: Of rows that are leases: units that the last request lacked, or (negative) left over.
         self.lacking: Final = np.zeros((1, ROWS), np.int64)
+        self._live = self._sweep_at = 0
         self._warm_up()
 
     def _warm_up(self) -> None:
@@ -172,36 +180,40 @@ class Ledger:
             )
         return Answer._make(_ANSWER.unpack_from(self._from_answers))
 
-    def settle(self, call_id: str, charge: Usage | Charge, now: int) -> tuple[int, ...] | None:
+    def settle(self, call_id: str, charge: Usage | Charge, now: int) -> Settled | None:
         """Charge what a request used, or what the rule says. None where nothing is reserved.
 
-        Returns the estimated input and output, and the instant at which they were reserved.
+        A request that is charged NOTHING was a request all the same.
         """
-        if isinstance(charge, Usage):
-            return self._settle(call_id, kernels.USED, charge, now)
-        return self._settle(call_id, _MODES[charge], Usage(0, 0), now, keep=1)
-
-    def release(self, call_id: str, now: int) -> None:
-        """Take a reservation back: the request was refused after all. It still counts as a request."""
-        self._settle(call_id, kernels.NOTHING, Usage(0, 0), now, keep=1)
-
-    def expire(self, lost: Charge, now: int, most: int) -> int:
-        """Settle reservations that nobody will settle any more, `most` at a time. How many."""
+        mode = kernels.USED if isinstance(charge, Usage) else _MODES[charge]
+        usage = charge if isinstance(charge, Usage) else NO_USAGE
+        _SETTLEMENT.pack_into(self._as_settlement, 0, self.digest(call_id), mode, *usage)
         counters, heads, items, journal = self._cells
         with self._alone:
             now = self._instant(now)
-            return kernels.expire(counters, heads, items, _MODES[lost], now, most, journal)
+            kernels.settle(counters, heads, items, self._settlement, now, self._results, journal)
+        state, estimated_input, estimated_output, reserved_at, _ = self._results[0].tolist()
+        if state != kernels.SETTLED:
+            return None
+        return Settled(Usage(estimated_input, estimated_output), (now - reserved_at) / NS)
 
-    def sweep(self, now: int) -> int:
-        """Free what has ended. How many counters live."""
+    def tick(self, lost: Charge, now: int) -> Ticked:
+        """Settle by rule what nobody will settle, and now and then free what has ended.
+
+        A sweep of a large table keeps the event loop for some milliseconds, and what it frees is only
+        found sooner.
+        """
+        counters, heads, items, journal = self._cells
         with self._alone:
             now = self._instant(now)
-            return kernels.sweep(self._cells.counters, now)
-
-    @property
-    def reservations(self) -> int:
-        """Requests that are neither settled nor expired."""
-        return int((self._cells.heads[:, kernels.DEADLINE] > 0).sum())
+            expired = kernels.expire(
+                counters, heads, items, _MODES[lost], now, _EXPIRED_AT_ONCE, journal
+            )
+            if now >= self._sweep_at:
+                self._sweep_at = now + _SWEEP_NS
+                self._live = kernels.sweep(counters, now)
+        open_ = int((heads[:, kernels.DEADLINE] > 0).sum())
+        return Ticked(self._live, open_, expired)
 
     def standing(self, plans: Plans, ask: Ask, calendar: NDArray[np.int64], now: int) -> list[Seen]:
         """Each limit for a request, as it stands."""
@@ -263,17 +275,6 @@ class Ledger:
             for seen in found:
                 kernels.forget(self._cells.counters, seen.key, now, self._cells.journal)
         return len(found)
-
-    def _settle(
-        self, call_id: str, mode: int, usage: Usage, now: int, keep: int = 0
-    ) -> tuple[int, ...] | None:
-        _SETTLEMENT.pack_into(self._as_settlement, 0, self.digest(call_id), mode, *usage, keep)
-        counters, heads, items, journal = self._cells
-        with self._alone:
-            now = self._instant(now)
-            kernels.settle(counters, heads, items, self._settlement, now, self._results, journal)
-        state, *facts = self._results[0].tolist()
-        return tuple(facts[:3]) if state == kernels.SETTLED else None
 
     def _write(self, ask: Ask, first: int, last: int, ttl_ns: int) -> None:
         used, made = ask.usage

@@ -13,17 +13,14 @@ from extauthz.core.budget.settlement import Settled
 from extauthz.core.reasons import Failure
 from extauthz.store import Standing, Ticked
 from extauthz.store.clock import Clock
-from extauthz.store.ledger import Answer, Ledger, private_cells
+from extauthz.store.ledger import NS, Answer, Ledger, private_cells
 from extauthz.store.options import DEFAULT, StoreOptions
 from extauthz.store.plans import Plans
 from extauthz.store.shared import BusyError, SharedCells
 from extauthz_kernels import ledger as kernels
 
-NS: Final = 1_000_000_000
-#: Reservations that end in one call: others wait for the next, so that no request waits for them.
-#: Settlements and releases that wait for another process; older ones are settled by rule, if ever.
+#: Settlements that wait for another process; older ones are settled by rule, if ever.
 _MOST_LATER: Final = 10_000
-_EXPIRED_AT_ONCE: Final = 10_000
 
 
 def private_store(options: StoreOptions = DEFAULT) -> "MemoryStore":
@@ -48,7 +45,7 @@ class MemoryStore:
         self.where: Final = where
         self._ledger: Final = ledger
         self._clock: Final = clock
-        self._later: Final[deque[tuple[str, Usage | Charge | None]]] = deque(maxlen=_MOST_LATER)
+        self._later: Final[deque[tuple[str, Usage | Charge]]] = deque(maxlen=_MOST_LATER)
         self._ticked = Ticked(0, 0, 0)
         self.serve(Budgets())
 
@@ -75,9 +72,8 @@ class MemoryStore:
 
     def settle(self, _replica: str, call_id: str, charge: Usage | Charge) -> Settled | None:
         """Charge what was used. None where nothing is reserved: late, twice, or never ours."""
-        now = self._clock.now()
         try:
-            return settled(self._ledger.settle(call_id, charge, now), now)
+            return self._ledger.settle(call_id, charge, self._clock.now())
         except BusyError:
             self._later.append((call_id, charge))
             return None
@@ -88,10 +84,7 @@ class MemoryStore:
 
     def release(self, call_id: str) -> None:
         """Take back what was reserved for a request that is refused after all."""
-        try:
-            self._ledger.release(call_id, self._clock.now())
-        except BusyError:
-            self._later.append((call_id, None))
+        self.settle(self.replica, call_id, Charge.NOTHING)
 
     async def standing(self, ask: Ask) -> list[Standing]:
         """How each limit for a request stands."""
@@ -115,25 +108,13 @@ class MemoryStore:
     def tick(self) -> Ticked:
         """Settle by rule what nobody will settle, and free what has ended."""
         try:
-            self._catch_up()
-            now = self._clock.now()
-            expired = self._ledger.expire(self._budgets.settle.lost, now, _EXPIRED_AT_ONCE)
-            counters = self._ledger.sweep(now)
+            while self._later:
+                self._ledger.settle(*self._later[0], self._clock.now())
+                self._later.popleft()
+            self._ticked = self._ledger.tick(self._budgets.settle.lost, self._clock.now())
         except BusyError:
             return self._ticked._replace(expired=0)
-        self._ticked = Ticked(counters, self._ledger.reservations, expired)
         return self._ticked
-
-    def _catch_up(self) -> None:
-        """Settle and release what could not be while another process held the counters."""
-        while self._later:
-            call_id, charge = self._later[0]
-            now = self._clock.now()
-            if charge is None:
-                self._ledger.release(call_id, now)
-            else:
-                self._ledger.settle(call_id, charge, now)
-            self._later.popleft()
 
     async def close(self) -> None:
         """Nothing is held elsewhere."""
@@ -156,11 +137,3 @@ def allowance(plans: Plans, ask: Ask, answer: Answer) -> Allowance:
 def _shadows(plans: Plans, ask: Ask, bits: int) -> tuple[str, ...]:
     first, last = plans.of(ask)
     return tuple(plans.limits[row].name for row in range(first, last) if bits >> row - first & 1)
-
-
-def settled(facts: tuple[int, ...] | None, now: int) -> Settled | None:
-    """What the kernel tells of a settlement in the policy's words."""
-    if facts is None:
-        return None
-    estimated_input, estimated_output, reserved_at = facts
-    return Settled(Usage(estimated_input, estimated_output), (now - reserved_at) / NS)

@@ -1,6 +1,5 @@
 """The limits of a policy as rows for the kernels: which are for a request, and how they count."""
 
-import math
 from collections.abc import Callable
 from typing import Final
 
@@ -55,21 +54,17 @@ class Plans:
     policy's, so there are few of either.
     """
 
-    def __init__(
-        self, budgets: Budgets, digest: Digest, kind: int | None = None, share: int = 1
-    ) -> None:
+    def __init__(self, budgets: Budgets, digest: Digest, kind: int | None = None) -> None:
         """Take over the limits of a policy.
 
         Args:
             budgets: of the policy.
             digest: names counters.
             kind: LEASE where the counters are balances of leases, whatever they count.
-            share: the amounts are divided by this, and so are the rates.
         """
         self._limits: Final = budgets.limits
         self._digest: Final = digest
         self._kind: Final = kind
-        self._share: Final = share
         self._groups: dict[tuple[str, str, tuple[str, ...]], tuple[int, int]] = {}
         self._laid: dict[tuple[int, ...], tuple[int, int]] = {}
         self.limits: list[Limit] = []
@@ -95,7 +90,7 @@ class Plans:
             self.limits += added
             rows = np.array([self._row(limit) for limit in added], np.int64)
             self.rows = np.concatenate([self.rows, rows.reshape(-1, _COLUMNS)])
-            intervals = [interval_ns(limit) * self._share for limit in added]
+            intervals = [interval_ns(limit) for limit in added]
             self.intervals = np.concatenate([self.intervals, np.array(intervals, np.float64)])
             self._laid[chosen] = (first, first + len(added))
         return self._laid[chosen]
@@ -103,12 +98,12 @@ class Plans:
     def _row(self, limit: Limit) -> list[int]:
         kind = kind_of(limit) if self._kind is None else self._kind
         return [
-            self._digest(f"limit {self._share > 1} {limit.identity}"),
+            self._digest(f"limit {limit.identity}"),
             sum(_PARTS[part] for part in limit.by),
             _COUNTS[limit.count],
             kind,
             _CALENDARS[limit.calendar] if limit.calendar else 0,
-            math.ceil(most_at_once(limit) / self._share),
+            most_at_once(limit),
             int(limit.shadow),
             0,
         ]

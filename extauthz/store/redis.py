@@ -19,13 +19,11 @@ from extauthz.store.dialogue import Dialogue, Waiter
 from extauthz.store.exchange import EXCHANGE_S, Exchange
 from extauthz.store.holdings import Holdings, Lack
 from extauthz.store.leases import Lease, Order, Share
-from extauthz.store.ledger import Answer, Ledger, private_cells
-from extauthz.store.memory import NS, settled
+from extauthz.store.ledger import NS, Answer, Ledger, private_cells
 from extauthz.store.options import StoreOptions
 from extauthz.store.plans import CONCURRENT, LEASE, Plans
 from extauthz_kernels import ledger as kernels
 
-_EXPIRED_AT_ONCE: Final = 10_000
 #: How often a request is put in line again when others took what came for it.
 _ROUNDS: Final = 3
 #: What the store said of a counter with too little room holds for so long.
@@ -234,18 +232,17 @@ class RedisStore:
 
     def _delivered(self, call_id: str, charge: Usage | Charge) -> Settled | None:
         now = self._clock.now()
-        return settled(self._ledger.settle(call_id, charge, now), now)
+        return self._ledger.settle(call_id, charge, now)
 
     def release(self, call_id: str) -> None:
         """Take back what was reserved for a request that is refused after all, but that it was one."""
-        self._ledger.release(call_id, self._clock.now())
+        self._delivered(call_id, Charge.NOTHING)
 
     def tick(self) -> Ticked:
         """Settle by rule what nobody will settle, and free what has ended. Once a second."""
         self.exchange.start()
         now = self._clock.now()
-        expired = self._ledger.expire(self._budgets.settle.lost, now, _EXPIRED_AT_ONCE)
-        return Ticked(self._ledger.sweep(now), self._ledger.reservations, expired)
+        return self._ledger.tick(self._budgets.settle.lost, now)
 
     async def close(self) -> None:
         """Give back what is held, if the store is there."""

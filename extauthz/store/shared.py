@@ -53,7 +53,7 @@ class SharedCells:
             head = _head(counters, reservations)
             size = _HEAD_BYTES + cells_size(counters, reservations)
             begun = os.pread(self._file, len(head) + _BOOT_BYTES + _SECRET_BYTES, 0)
-            if begun and not begun.startswith(head):
+            if any(begun) and not begun.startswith(head):
                 msg = f"{path} holds something else, or counters for other sizes: remove it first"
                 raise ValueError(msg)
             self.secret: Final = self._begin(begun, head, size)
@@ -73,8 +73,10 @@ class SharedCells:
             return begun[len(head) + _BOOT_BYTES :]
         secret = token_bytes(_SECRET_BYTES)
         os.ftruncate(self._file, 0)
+        os.ftruncate(self._file, size)
         # All of it now: a page that the file system has no room for later would end the process.
-        os.posix_fallocate(self._file, 0, size)
+        if hasattr(os, "posix_fallocate"):  # not on macOS
+            os.posix_fallocate(self._file, 0, size)
         os.pwrite(self._file, head + boot + secret, 0)
         return secret
 

@@ -67,15 +67,12 @@ def _actual(
     mode: int,
     input_tokens: int,
     output_tokens: int,
-    keep_requests: bool,
 ) -> int:
-    """What an item is charged in the end. What is in flight is so no more."""
+    """What an item is charged in the end. What is in flight is so no more; a request was one."""
     if count == IN_FLIGHT:
         return 0
-    if mode == RESERVED:
+    if mode == RESERVED or count == REQUESTS:
         return cost
-    if count == REQUESTS:
-        return cost if mode != NOTHING or keep_requests else 0
     if count == INPUT_TOKENS:
         return input_tokens
     if count == OUTPUT_TOKENS:
@@ -138,7 +135,6 @@ def _settle_one(
     mode: int,
     told_input: int,
     told_output: int,
-    keep_requests: bool,
     now: int,
     journal: NDArray[np.int64],
 ) -> None:
@@ -160,7 +156,7 @@ def _settle_one(
         count = item[ITEM_WHAT] & 255
         extra = -cost
         if kind != CONCURRENT:
-            extra += _actual(count, cost, head, mode, input_tokens, output_tokens, keep_requests)
+            extra += _actual(count, cost, head, mode, input_tokens, output_tokens)
         held = time = 0
         if kind == RATE:
             held = increment(cost, bits[slot, number, ITEM_INTERVAL])
@@ -220,8 +216,8 @@ def settle(
         counters: (s + SHARED, 4) int64, changed.
         heads: (r, 8) int64, changed.
         items: (r, ROWS, 6) int64.
-        settlements: (n, 5) int64: id; USED, RESERVED, INPUT_ALONE or NOTHING; input and output
-            tokens, if USED; 1 if NOTHING counts as a request all the same, else 0.
+        settlements: (n, 4) int64: id; USED, RESERVED, INPUT_ALONE or NOTHING, which counts as a
+            request all the same; input and output tokens, if USED.
         now: instant in ns.
         results: (n, 5) int64, overwritten: SETTLED, UNKNOWN or SETTLED_BEFORE, where nothing
             changes; if settled the input and output tokens that were expected, the instant at which
@@ -247,10 +243,7 @@ def settle(
             continue
         result[1], result[2] = head[INPUT], head[OUTPUT]
         result[3], result[4] = head[RESERVED_AT], head[ITEMS]
-        keep = told[4] != 0
-        _settle_one(
-            counters, heads, items, bits, slot, told[1], told[2], told[3], keep, now, journal
-        )
+        _settle_one(counters, heads, items, bits, slot, told[1], told[2], told[3], now, journal)
         settled += 1
     return settled
 
@@ -274,7 +267,7 @@ def expire(
         counters: (s + SHARED, 4) int64, changed.
         heads: (r, 8) int64, changed.
         items: (r, ROWS, 6) int64.
-        mode: RESERVED, INPUT_ALONE or NOTHING, which counts as a request here.
+        mode: RESERVED, INPUT_ALONE or NOTHING.
         now: instant in ns.
         limit: reservations to settle at most.
         journal: (JOURNAL,) int64, overwritten.
@@ -288,7 +281,7 @@ def expire(
     for slot in range(size - 1, -1, -1):
         deadline = heads[slot, DEADLINE]
         if 0 < deadline <= now and settled < limit:
-            _settle_one(counters, heads, items, bits, slot, mode, 0, 0, True, now, journal)
+            _settle_one(counters, heads, items, bits, slot, mode, 0, 0, now, journal)
             settled += 1
             deadline = heads[slot, DEADLINE]
         if deadline < 0 and -deadline <= now:

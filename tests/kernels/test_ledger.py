@@ -113,7 +113,7 @@ class Table:
     def settle(self, settlements: Sequence[tuple[int, ...]], now: int) -> list[tuple[int, ...]]:
         """What becomes of each settlement."""
         results = np.full((len(settlements), 5), -7, np.int64)
-        told = np.array(settlements, np.int64).reshape(-1, 5)
+        told = np.array(settlements, np.int64).reshape(len(settlements), 4)
         arrays = self.counters, self.heads, self.items
         settled = self.run(ledger.settle, *arrays, told, now, results, self.journal)
         found = [tuple(result) for result in results.tolist()]
@@ -278,11 +278,11 @@ class Twins(RuleBasedStateMachine):
     @rule(data=st.data(), size=st.integers(1, 3))
     def settle(self, data: st.DataObject, size: int) -> None:
         id_ = st.integers(max(0, self.last_id - 8), self.last_id + 1)
-        one = st.tuples(id_, st.integers(0, 3), small, small, st.integers(0, 1))
+        one = st.tuples(id_, st.integers(0, 3), small, small)
         told = data.draw(st.lists(one, min_size=size, max_size=size))
         expected = [
-            self.twin.settle(id_, mode, input_, output, bool(keep), self.now)
-            for id_, mode, input_, output, keep in told
+            self.twin.settle(id_, mode, input_, output, self.now)
+            for id_, mode, input_, output in told
         ]
         assert self.table.settle(told, self.now) == expected
 
@@ -410,7 +410,7 @@ class History:
     def settle(self, ago: int, mode: int, told: int) -> None:
         id_ = self.last_id - ago
         told = told if self.past_estimate else min(told, self.granted.get(id_, (0, 0, 0))[2])
-        (state, *_), again = self.table.settle([(id_, mode, told, 0, 1)] * 2, self.now)
+        (state, *_), again = self.table.settle([(id_, mode, told, 0)] * 2, self.now)
         assert again[0] != SETTLED
         assert (state == SETTLED) == (id_ in self.granted and id_ not in self.settled)
         if state == SETTLED:
@@ -520,7 +520,7 @@ def test_a_batch_is_its_requests_one_after_the_other(
         )
         for _ in range(data.draw(st.integers(0, 12)))
     ]
-    told = [(request.id, mode % 4, 3, 4, mode % 2) for mode, request in enumerate(requests)]
+    told = [(request.id, mode % 4, 3, 4) for mode, request in enumerate(requests)]
     together, apart = Table(plain), Table(plain)
 
     answers = together.reserve(policy, requests, NOW)
@@ -549,10 +549,10 @@ def test_whatever_is_told_again_changes_nothing(
         assert table.reserve(policy, [again], now) == [Answer(KNOWN)]
         assert table.counters.tobytes() + table.heads.tobytes() == before
         mode = data.draw(st.integers(0, 3))
-        assert table.settle([(id_, mode, 5, 5, 0)], now)[0][0] == SETTLED
+        assert table.settle([(id_, mode, 5, 5)], now)[0][0] == SETTLED
         before = table.counters.tobytes() + table.heads.tobytes()
         now += data.draw(st.integers(0, 3))
-        told = [(id_, mode, 9, 9, 1) for mode in range(4)]
+        told = [(id_, mode, 9, 9) for mode in range(4)]
         assert {result[0] for result in table.settle(told, now)} == {SETTLED_BEFORE}
         assert table.reserve(policy, [again], now) == [Answer(KNOWN)]
         assert table.expire(NOTHING, now) == 0

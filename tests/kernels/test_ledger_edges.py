@@ -81,7 +81,7 @@ def test_a_window_ends_at_its_end_and_not_before(plain: bool) -> None:
     assert table.reserve(limits, [ask(1, 10)], NOW) == [Answer(GRANTED, 0, 0, 0, end - NOW)]
     assert table.reserve(limits, [ask(2)], end - 1) == [Answer(LIMITED, 0, 0, 1, 1)]
     assert table.reserve(limits, [ask(2)], end) == [Answer(GRANTED, 0, 9, 0, PERIODS[2])]
-    table.settle([(1, NOTHING, 0, 0, 0)], end)
+    table.settle([(1, NOTHING, 0, 0)], end)
     assert table.peek(limits, ask(0), end)[1] == [(1, 9, PERIODS[2])]
 
 
@@ -89,7 +89,7 @@ def test_a_window_ends_at_its_end_and_not_before(plain: bool) -> None:
 def test_what_leaked_away_is_not_given_back_once_more(plain: bool) -> None:
     limits, table = [limit(RATE, 10)], Table(plain)
     table.reserve(limits, [ask(1, 10)], NOW)
-    assert table.settle([(1, NOTHING, 0, 0, 0)], NOW + 6)[0][0] == SETTLED
+    assert table.settle([(1, NOTHING, 0, 0)], NOW + 6)[0][0] == SETTLED
     assert table.reserve(limits, [ask(2, 10)], NOW + 6)[0].state == GRANTED
     assert table.reserve(limits, [ask(3, 1)], NOW + 6)[0].state == LIMITED
 
@@ -100,7 +100,7 @@ def test_calls_that_wait_for_long_do_not_free_many_bursts_at_once(plain: bool) -
     for number in range(20):
         assert table.reserve(limits, [ask(number + 1, 10)], NOW + 10 * number)[0].state == GRANTED
     now = NOW + 195
-    table.settle([(number + 1, NOTHING, 0, 0, 0) for number in range(20)], now)
+    table.settle([(number + 1, NOTHING, 0, 0) for number in range(20)], now)
     requests = [ask(number + 100, 1) for number in range(20)]
     assert states(table.reserve(limits, requests, now)).count(GRANTED) == 10
 
@@ -112,7 +112,7 @@ def test_who_refuses_charges_none_of_the_limits(plain: bool) -> None:
     assert table.reserve(limits, [ask(1, 5, last=3)], NOW)[0][:2] == (LIMITED, 2)
     assert table.live(NOW) == []
     assert table.reservations == 0
-    assert table.settle([(1, USED, 5, 5, 0)], NOW)[0][0] == UNKNOWN
+    assert table.settle([(1, USED, 5, 5)], NOW)[0][0] == UNKNOWN
     leased = [limit(kind, 9, salt=kind + 1) for kind in (WINDOW, RATE, CONCURRENT, LEASE)]
     assert table.reserve(leased, [ask(1, 5, last=4)], NOW) == [Answer(SHORT)]
     assert table.live(NOW) == []
@@ -128,7 +128,7 @@ def test_a_shadow_is_charged_where_it_fits_and_only_there(plain: bool) -> None:
         (GRANTED, 1, 1),
     ]
     assert [state[0] for state in table.peek(limits, ask(0, last=2), NOW)[1]] == [5, 10]
-    table.settle([(2, NOTHING, 0, 0, 0)], NOW)
+    table.settle([(2, NOTHING, 0, 0)], NOW)
     assert [state[0] for state in table.peek(limits, ask(0, last=2), NOW)[1]] == [5, 5]
 
 
@@ -143,7 +143,7 @@ def test_a_place_is_given_back_whatever_is_charged(plain: bool, mode: int) -> No
         GRANTED,
         LIMITED,
     ]
-    table.settle([(1, mode, 9, 9, 1)], NOW)
+    table.settle([(1, mode, 9, 9)], NOW)
     assert table.reserve(limits, [ask(2, last=2)], NOW)[0].state == GRANTED
 
 
@@ -151,7 +151,7 @@ def test_a_place_is_given_back_whatever_is_charged(plain: bool, mode: int) -> No
 @pytest.mark.parametrize(
     ("count", "charges"),
     [
-        (REQUESTS, [1, 1, 1, 0]),
+        (REQUESTS, [1, 1, 1, 1]),
         (INPUT, [40, 10, 10, 0]),
         (OUTPUT, [50, 20, 0, 0]),
         (TOTAL, [90, 33, 10, 0]),
@@ -164,7 +164,7 @@ def test_each_mode_charges_each_count(plain: bool, count: int, charges: list[int
         table = Table(plain)
         request = ask(1, usage=(1, 10, 20, 33, 99, 1), input_price=3, output_price=7)
         table.reserve(limits, [request], NOW)
-        assert table.settle([(1, mode, 40, 50, 0)], NOW) == [(SETTLED, 10, 20, NOW, 1)]
+        assert table.settle([(1, mode, 40, 50)], NOW) == [(SETTLED, 10, 20, NOW, 1)]
         assert table.peek(limits, ask(0), NOW)[1][0][0] == charge
 
 
@@ -172,7 +172,7 @@ def test_each_mode_charges_each_count(plain: bool, count: int, charges: list[int
 def test_a_released_request_is_still_one_request(plain: bool) -> None:
     limits, table = [limit(WINDOW, 5, REQUESTS), limit(WINDOW, 50, salt=8)], Table(plain)
     table.reserve(limits, [ask(1, 9, last=2)], NOW)
-    table.settle([(1, NOTHING, 0, 0, 1)], NOW)
+    table.settle([(1, NOTHING, 0, 0)], NOW)
     assert [state[0] for state in table.peek(limits, ask(0, last=2), NOW)[1]] == [1, 0]
 
 
@@ -185,7 +185,7 @@ def test_a_lease_says_what_it_lacks_and_pays_what_was_used(plain: bool) -> None:
     assert table.missing[0, :3].tolist() == [7, -4, 0]
     table.adjust(first, LEASE, 7, NOW + LONG, NOW)
     assert table.reserve(limits, [ask(1, 7, last=2)], NOW)[0].state == GRANTED
-    table.settle([(1, USED, 9, 0, 0)], NOW)
+    table.settle([(1, USED, 9, 0)], NOW)
     assert table.withdraw(first, 10, NOW) == 0
     assert table.adjust(first, LEASE, 0, NOW, NOW) == -2
     assert table.withdraw(second, 3, NOW) == 3
@@ -205,7 +205,7 @@ def test_no_number_wraps(plain: bool, kind: int, huge: int) -> None:
     table.adjust(table.peek(limits, ask(0), NOW)[0][0], LEASE, 10, NOW + LONG, NOW)
     low = ask(2, last=2, input_price=huge, output_price=huge, usage=(1, 0, 0, 0, 0, 1))
     assert states(table.reserve(limits, [low], NOW)) == [GRANTED]
-    table.settle([(2, USED, huge, huge, 0)], NOW)
+    table.settle([(2, USED, huge, huge)], NOW)
     for value, ends, _ in table.live(NOW):
         assert -BRIM <= value <= BRIM
         assert ends == math.inf or NOW < ends <= BRIM
@@ -219,7 +219,7 @@ def test_the_largest_amounts_are_had_once(plain: bool) -> None:
     table = Table(plain)
     whole = ask(1, MOST, last=2, ttl=MOST)
     assert states(table.reserve(limits, [whole, ask(2, 1, last=2)], NOW)) == [GRANTED, LIMITED]
-    assert table.settle([(1, RESERVED, 0, 0, 0)], NOW + 1)[0][0] == SETTLED
+    assert table.settle([(1, RESERVED, 0, 0)], NOW + 1)[0][0] == SETTLED
     assert [state[0] for state in table.peek(limits, ask(0, last=2), NOW + 1)[1]] == [BRIM, 0]
 
 
@@ -227,7 +227,7 @@ def test_the_largest_amounts_are_had_once(plain: bool) -> None:
 def test_amounts_below_zero_count_as_none(plain: bool) -> None:
     limits, table = [limit(WINDOW, 5)], Table(plain)
     table.reserve(limits, [ask(1, 5), ask(2, -9), ask(3, 0)], NOW)
-    table.settle([(3, USED, -9, -9, 0)], NOW)
+    table.settle([(3, USED, -9, -9)], NOW)
     assert table.peek(limits, ask(0), NOW)[1][0][0] == 5
     assert table.reserve([limit(WINDOW, -5)], [ask(4, 1, who=2)], NOW)[0].state == LIMITED
 
@@ -239,7 +239,7 @@ def test_more_limits_than_a_reservation_has_room_for_are_refused(plain: bool) ->
     assert table.reserve(limits, [ask(1, last=ledger.ROWS + 1)], NOW) == [Answer(ledger.FULL)]
     assert table.live(NOW) == []
     assert table.reserve(limits, [ask(1, last=ledger.ROWS)], NOW)[0].state == GRANTED
-    assert table.settle([(1, RESERVED, 0, 0, 0)], NOW)[0][4] == ledger.ROWS
+    assert table.settle([(1, RESERVED, 0, 0)], NOW)[0][4] == ledger.ROWS
 
 
 @kernels
@@ -257,7 +257,7 @@ def test_an_overdue_reservation_keeps_its_slot_until_it_is_settled(plain: bool) 
     assert table.expire(RESERVED, late, 1) == 1
     assert states(table.reserve(limits, [ask(6), ask(8)], late)) == [GRANTED, ledger.FULL]
     assert table.expire(RESERVED, late) == 1
-    table.settle([(6, RESERVED, 0, 0, 0)], late)
+    table.settle([(6, RESERVED, 0, 0)], late)
     assert table.live(late) == []
 
 
@@ -268,13 +268,13 @@ def test_reservations_of_one_home_are_found_whatever_lies_between(plain: bool) -
     names = [-(2**63), 2**63 - size, *range(0, 40 * size, size), size - 1, -1]
     requests = [ask(name, 1, ttl=10 + index % 3) for index, name in enumerate(names)]
     assert states(table.reserve(limits, requests, NOW)) == [GRANTED] * len(names)
-    table.settle([(name, RESERVED, 0, 0, 0) for name in names[::3]], NOW)
+    table.settle([(name, RESERVED, 0, 0) for name in names[::3]], NOW)
     # By then the first third may have lost its slots, and the second one has been expired.
     for now in (NOW, NOW + 10, NOW + 11):
         table.expire(RESERVED, now)
         found = table.reserve(limits, requests[2::3], now)
         assert states(found) == [KNOWN] * len(found)
-    told = table.settle([(name, RESERVED, 0, 0, 0) for name in names[2::3]], NOW + 11)
+    told = table.settle([(name, RESERVED, 0, 0) for name in names[2::3]], NOW + 11)
     assert {result[0] for result in told} == {SETTLED}
     assert table.reservations == 0
     assert table.peek(limits, ask(0), NOW + 11)[1][0][0] == len(names)
@@ -284,7 +284,7 @@ def test_reservations_of_one_home_are_found_whatever_lies_between(plain: bool) -
 def test_settled_ones_make_room_where_there_is_none_and_not_before(plain: bool) -> None:
     limits, table = [limit(WINDOW, 100)], Table(plain, reservations=4)
     table.reserve(limits, [ask(number) for number in range(1, 4)], NOW)
-    table.settle([(number, RESERVED, 0, 0, 0) for number in range(1, 4)], NOW)
+    table.settle([(number, RESERVED, 0, 0) for number in range(1, 4)], NOW)
     assert table.reserve(limits, [ask(4)], NOW)[0].state == GRANTED
     again = [ask(number) for number in range(1, 5)]
     assert states(table.reserve(limits, again, NOW)) == [KNOWN] * 4
@@ -337,7 +337,7 @@ def test_what_others_used_since_is_not_forgiven_by_a_refund_of_what_has_leaked_a
     limits, table = [limit(RATE, 10)], Table(plain)
     table.reserve(limits, [ask(1, 10)], NOW)
     assert table.reserve(limits, [ask(2, 9)], NOW + 9)[0].state == GRANTED
-    table.settle([(1, NOTHING, 0, 0, 0)], NOW + 9)
+    table.settle([(1, NOTHING, 0, 0)], NOW + 9)
     found = table.reserve(limits, [ask(3, 2), ask(4, 1)], NOW + 9)
     assert states(found) == [LIMITED, GRANTED]
 
@@ -346,9 +346,9 @@ def test_what_others_used_since_is_not_forgiven_by_a_refund_of_what_has_leaked_a
 def test_a_refund_moves_later_charges_to_an_earlier_time(plain: bool) -> None:
     limits, table = [limit(RATE, 10)], Table(plain)
     table.reserve(limits, [ask(1, 5), ask(2, 5)], NOW)
-    table.settle([(1, NOTHING, 0, 0, 0)], NOW + 2)
+    table.settle([(1, NOTHING, 0, 0)], NOW + 2)
     assert table.reserve(limits, [ask(3, 9)], NOW + 6)[0].state == GRANTED
-    table.settle([(2, NOTHING, 0, 0, 0)], NOW + 6)
+    table.settle([(2, NOTHING, 0, 0)], NOW + 6)
     assert table.reserve(limits, [ask(4, 2)], NOW + 6)[0].state == LIMITED
 
 
@@ -361,7 +361,7 @@ def test_a_counter_that_was_made_as_new_owes_nothing_to_earlier_requests(
     table.reserve(limits, [ask(1, 5)], NOW)
     assert table.forget(table.peek(limits, ask(0), NOW)[0][0], NOW + 1) == 1
     assert table.reserve(limits, [ask(2, 5)], NOW + 1)[0].remaining == 5
-    table.settle([(1, NOTHING, 0, 0, 0)], NOW + 2)
+    table.settle([(1, NOTHING, 0, 0)], NOW + 2)
     assert table.peek(limits, ask(0), NOW + 2)[1][0][:2] == (5, 5)
 
 
@@ -372,7 +372,7 @@ def test_a_lease_gets_back_what_was_taken_from_an_earlier_one(plain: bool) -> No
     table.adjust(key, LEASE, 5, NOW + 10, NOW)
     assert table.reserve(limits, [ask(1, 5)], NOW)[0].state == GRANTED
     assert table.adjust(key, LEASE, 1, NOW + 90, NOW + 20) == 1
-    table.settle([(1, NOTHING, 0, 0, 0)], NOW + 20)
+    table.settle([(1, NOTHING, 0, 0)], NOW + 20)
     assert table.withdraw(key, 99, NOW + 20) == 6
 
 
@@ -380,7 +380,7 @@ def test_a_lease_gets_back_what_was_taken_from_an_earlier_one(plain: bool) -> No
 def test_what_is_used_beyond_the_estimate_is_owed_by_a_rate_that_is_as_new(plain: bool) -> None:
     limits, table = [limit(RATE, 10)], Table(plain)
     table.reserve(limits, [ask(1, 2)], NOW)
-    table.settle([(1, USED, 9, 0, 0)], NOW + 50)
+    table.settle([(1, USED, 9, 0)], NOW + 50)
     found = table.reserve(limits, [ask(2, 4), ask(3, 3), ask(4, 1)], NOW + 50)
     assert states(found) == [LIMITED, GRANTED, LIMITED]
 
@@ -389,6 +389,6 @@ def test_what_is_used_beyond_the_estimate_is_owed_by_a_rate_that_is_as_new(plain
 def test_a_settled_one_is_remembered_while_there_is_an_unused_slot(plain: bool) -> None:
     limits, table = [limit(WINDOW, 10)], Table(plain, reservations=4)
     table.reserve(limits, [ask(1)], NOW)
-    table.settle([(1, RESERVED, 0, 0, 0)], NOW)
+    table.settle([(1, RESERVED, 0, 0)], NOW)
     found = table.reserve(limits, [ask(5), ask(1)], NOW)
     assert states(found) == [GRANTED, KNOWN]

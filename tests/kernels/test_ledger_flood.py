@@ -61,8 +61,8 @@ class Flood:
         if self.live:
             self.live.rotate(self.rng.randrange(8))
             told_of = self.live.popleft()
-            found = self.table.settle([(told_of, mode, told, 0, 1)], self.now)[0]
-            assert found == self.twin.settle(told_of, mode, told, 0, True, self.now)
+            found = self.table.settle([(told_of, mode, told, 0)], self.now)[0]
+            assert found == self.twin.settle(told_of, mode, told, 0, self.now)
 
     def expire(self, mode: int) -> None:
         expired = self.table.expire(mode, self.now)
@@ -150,7 +150,7 @@ def test_what_each_uses_of_a_rate_stays_below_a_burst_and_what_the_time_gains(
         while len(live) > 30 or (live and rng.random() < 0.4):
             settled, cost, noted = live.pop(rng.randrange(len(live)))
             noted[1] = rng.randrange(cost + 1)
-            assert table.settle([(settled, USED, noted[1], 0, 0)], now)[0][0] == SETTLED
+            assert table.settle([(settled, USED, noted[1], 0)], now)[0][0] == SETTLED
     for who in range(6):
         for first in range(len(used[who])):
             units = 0
@@ -168,14 +168,14 @@ def test_an_offender_is_refused_for_as_long_as_if_he_were_alone(plain: bool, kin
     for number in range(600 if plain else 6_000):
         nobody = ask(2, 1, who=1_000 + number)
         if table.reserve(limits, [nobody], NOW + 1)[0].state == GRANTED and kind == CONCURRENT:
-            table.settle([(2, RESERVED, 0, 0, 0)], NOW + 1)
+            table.settle([(2, RESERVED, 0, 0)], NOW + 1)
         table.heads[2] = 0
         if number % 50 == 0:
             table.sweep(NOW + 1)
         assert table.reserve(limits, [ask(3, 1)], NOW + 1)[0].state == LIMITED
     end = calendar_at(NOW)[2][1]
     if kind == CONCURRENT:
-        table.settle([(1, RESERVED, 0, 0, 0)], end)
+        table.settle([(1, RESERVED, 0, 0)], end)
     else:
         assert table.reserve(limits, [ask(3, 10)], end - 1)[0].state == LIMITED
     later = end + PERIODS[2]
@@ -190,11 +190,11 @@ def test_slots_that_are_held_in_a_cell_count_with_a_counter_that_begins_later(
     limits, table = [limit(CONCURRENT, 3, IN_FLIGHT)], Table(plain, counters=1)
     one, other = ask(1, who=1), ask(2, who=2)
     assert table.reserve(limits, [one, other], NOW)[1].state == GRANTED
-    table.settle([(1, RESERVED, 0, 0, 0)], NOW)
+    table.settle([(1, RESERVED, 0, 0)], NOW)
     found = table.reserve(limits, [ask(number, who=2) for number in (3, 4, 5)], NOW + later)
     assert [answer.state for answer in found] == [GRANTED, GRANTED, LIMITED]
     for number in (2, 3, 4):
-        table.settle([(number, RESERVED, 0, 0, 0)], NOW + 2)
+        table.settle([(number, RESERVED, 0, 0)], NOW + 2)
     assert table.live(NOW + 2) == []
 
 
@@ -205,9 +205,9 @@ def test_what_is_used_beyond_the_estimate_follows_out_of_the_cell(plain: bool) -
     short = [limit(WINDOW, 10, salt=9, calendar=0)]
     table.reserve(short, [ask(1)], NOW)
     assert table.reserve(limits, [ask(2, 1, who=2)], NOW)[0].state == GRANTED
-    table.settle([(1, RESERVED, 0, 0, 0)], end)
+    table.settle([(1, RESERVED, 0, 0)], end)
     assert table.reserve(limits, [ask(3, 1, who=2)], end)[0].state == GRANTED
-    table.settle([(2, USED, 9, 0, 0)], end)
+    table.settle([(2, USED, 9, 0)], end)
     assert table.reserve(limits, [ask(4, 1, who=2)], end)[0].state == LIMITED
 
 

@@ -86,7 +86,7 @@ def prepared() -> Table:
         ttl = 20 if id_ < 3 else LONG
         answer = table.reserve(LIMITS, [ask(id_, 7, last=ROWS, ttl=ttl)], NOW)[0]
         assert answer.state == GRANTED
-    table.settle([(3, USED, 2, 0, 0)], NOW + 1)
+    table.settle([(3, USED, 2, 0)], NOW + 1)
     table.adjust(12_345, WINDOW, 1, NOW, NOW)
     return table
 
@@ -102,12 +102,12 @@ ACTS: dict[str, tuple[Act, int]] = {
     "reserve": (lambda table: table.reserve(LIMITS, NEW[:1], LATER), 1),
     "reserve two": (lambda table: table.reserve(LIMITS, NEW, LATER), 2),
     "refuse": (lambda table: table.reserve(LIMITS, [ask(4, 49, last=ROWS)], LATER), 0),
-    "settle": (lambda table: table.settle([(1, USED, 9, 0, 0)], NOW + 2), 1),
+    "settle": (lambda table: table.settle([(1, USED, 9, 0)], NOW + 2), 1),
     "settle two": (
-        lambda table: table.settle([(1, NOTHING, 0, 0, 1), (2, RESERVED, 0, 0, 0)], NOW + 2),
+        lambda table: table.settle([(1, NOTHING, 0, 0), (2, RESERVED, 0, 0)], NOW + 2),
         2,
     ),
-    "unknown": (lambda table: table.settle([(3, USED, 9, 0, 0), (8, USED, 9, 0, 0)], NOW + 2), 0),
+    "unknown": (lambda table: table.settle([(3, USED, 9, 0), (8, USED, 9, 0)], NOW + 2), 0),
     "expire": (lambda table: table.expire(NOTHING, LATER), 2),
     "grant": (lambda table: table.adjust(key(table, 0), WINDOW, -3, NOW + 90, NOW), 1),
     "delay": (lambda table: table.adjust(key(table, 1), RATE, 9, 0, NOW), 1),
@@ -199,7 +199,7 @@ def test_whoever_comes_next_counts_on_as_if_nothing_had_happened(
     at_all = ask(0, last=ROWS)
     used = [state[0] for state in found.peek(LIMITS, at_all, NOW + 2)[1]]
     assert (used[0], used[2]) == (7 + 7 + 2 + 5 + which, 3)
-    found.settle([(id_, NOTHING, 0, 0, 0) for id_ in (1, 2, 4)], NOW + 2 + later)
+    found.settle([(id_, NOTHING, 0, 0) for id_ in (1, 2, 4)], NOW + 2 + later)
     assert found.reservations == 0
     used = [state[0] for state in found.peek(LIMITS, at_all, NOW + 2)[1]]
     assert (used[0], used[2]) == (2, 0)
@@ -211,7 +211,7 @@ def test_the_journal_has_room_for_all_that_a_request_can_change() -> None:
     table = Table(counters=1)
     assert table.reserve(rows[:1], [ask(1, who=2)], NOW)[0].state == GRANTED
     assert table.reserve(rows, [ask(2, 3, last=ledger.ROWS)], NOW)[0].state == GRANTED
-    assert table.settle([(2, USED, 9, 0, 0)], NOW)[0][4] == ledger.ROWS
+    assert table.settle([(2, USED, 9, 0)], NOW)[0][4] == ledger.ROWS
     assert table.journal[0] == 0
     used = [state[0] for state in table.peek(rows, ask(0, last=ledger.ROWS), NOW)[1]]
     assert used == [9] * ledger.ROWS

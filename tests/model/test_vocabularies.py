@@ -89,9 +89,6 @@ def test_texts_are_counted_by_the_vocabulary_of_the_model(vocabularies: Vocabula
     assert reading(vocabularies, "large", text).demand.input_tokens != 0
 
 
-def test_nobody_counts_for_a_model_without_a_vocabulary_or_a_text_without_end(
-    vocabularies: Vocabularies,
-) -> None:
+def test_nobody_counts_for_a_model_without_a_vocabulary(vocabularies: Vocabularies) -> None:
     assert vocabularies.count("large", "Hello") is None
-    assert vocabularies.count("small", "a" * 16_385) is None
     assert vocabularies.count("small", "") == 0

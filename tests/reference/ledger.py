@@ -246,9 +246,7 @@ class Ledger:
             counter.ends = math.inf
         return 0
 
-    def settle(
-        self, id_: int, mode: int, input_: int, output: int, keep: bool, now: int
-    ) -> tuple[int, ...]:
+    def settle(self, id_: int, mode: int, input_: int, output: int, now: int) -> tuple[int, ...]:
         """In the order of the kernel's columns."""
         found = self.known(id_, now)
         if found is None:
@@ -260,8 +258,7 @@ class Ledger:
         input_, output = {USED: (input_, output), INPUT_ALONE: (expected[0], 0)}.get(mode, (0, 0))
         money = input_ * request.input_price + output * request.output_price
         for item in found.items:
-            requests = 0 if mode == NOTHING and not keep else item.cost
-            actual = [requests, input_, output, input_ + output, money, 0][item.limit.count]
+            actual = [item.cost, input_, output, input_ + output, money, 0][item.limit.count]
             if mode == RESERVED and item.limit.count != IN_FLIGHT:
                 actual = item.cost
             if item.limit.kind == RATE:
@@ -307,7 +304,7 @@ class Ledger:
         ]
         late = sorted(late, reverse=True)[:most]
         for id_ in late:
-            self.settle(id_, mode, 0, 0, True, now)
+            self.settle(id_, mode, 0, 0, now)
         return len(late)
 
     def adjust(self, key: Key, kind: int, delta: int, until: int, now: int) -> int:

@@ -4,8 +4,8 @@ import calendar
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-#: How fast a wall clock that was found wrong is put right: a tenth of the time that passes. A step of
-#: an hour takes ten, and no window of a budget opens early or stays longer by more than that.
+#: How fast a wall clock that was found wrong is put right: a tenth of the time that passes, so that a
+#: step of an hour takes ten. A machine that starts with a clock that was never set has to be restarted.
 _SLEW = 0.1
 _HOUR_S, _DAY_S = 3_600, 86_400
 

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Final
 
-import msgspec
+from extauthz.core.spec import Spec
 
 #: The model of every name that the policy does not know.
 OTHER: Final = "other"
@@ -66,11 +66,7 @@ class OnStoreFailure(StrEnum):
     ALLOW = "allow"
 
 
-class _Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Immutable, and strict about its fields when read from a policy file."""
-
-
-class Limit(_Spec, frozen=True):
+class Limit(Spec, frozen=True):
     """How much of something one of whom may have.
 
     `name`, `count`, `by` and the kind of window are its identity: they alone name its counters, so a
@@ -115,7 +111,7 @@ class Limit(_Spec, frozen=True):
         return f"{self.name} {self.count} {'+'.join(sorted(self.by))} {window}"
 
 
-class Price(_Spec, frozen=True):
+class Price(Spec, frozen=True):
     """Money for a million tokens, and how long an answer is until that was learnt."""
 
     input_price: float = 0.0
@@ -123,7 +119,7 @@ class Price(_Spec, frozen=True):
     expected_output: int = 1_024
 
 
-class Model(_Spec, frozen=True):
+class Model(Price, frozen=True, kw_only=True):
     """A model, or several that count as one.
 
     `match`: names that clients ask for, without regard to case; `*` stands for anything. Where it is
@@ -132,12 +128,9 @@ class Model(_Spec, frozen=True):
 
     name: str
     match: tuple[str, ...] = ()
-    input_price: float = 0.0
-    output_price: float = 0.0
-    expected_output: int = 1_024
 
 
-class Settle(_Spec, frozen=True):
+class Settle(Spec, frozen=True):
     """What a request is charged when nobody says what it used.
 
     Attributes:
@@ -152,7 +145,7 @@ class Settle(_Spec, frozen=True):
     expire_s: int = 900
 
 
-class Budgets(_Spec, frozen=True):
+class Budgets(Spec, frozen=True):
     """The budgets of a policy.
 
     `other_models` is for every model that no entry of `models` names: they count as one, `other`, so

@@ -266,3 +266,16 @@ def test_no_pattern_and_name_take_long_together() -> None:
     assert models.name("a" * 1_000_000) == OTHER
 
     assert time.process_time() - started < 0.5  # backtracking would take years
+
+
+def test_a_vocabulary_counts_so_many_characters_of_a_request_and_no_more() -> None:
+    """However many texts they are in: counting is a thousand times slower than estimating."""
+    counted: list[str] = []
+
+    def count(text: str) -> int:
+        counted.append(text)
+        return 0
+
+    estimate(["word " * 200] * 1_000, Coverage(), count)
+
+    assert 0 < sum(map(len, counted)) <= 16_384
