@@ -232,7 +232,7 @@ def reserve_all(n: int) -> Contest:
     # Id, limits, a deadline that has passed at the next call, principal, usage.
     asked[:, 0] = asked[:, 6] = np.random.default_rng(0).integers(1, 2**62, n)
     asked[:, 1:4], asked[:, 10:12] = (0, 2, 1), (1, 9)
-    told = np.zeros((n, 5), np.int64)
+    told = np.zeros((n, 4), np.int64)
     told[:, 0], told[:, 2] = asked[:, 0], 5
     slots = 4 << n.bit_length()
     counters = np.zeros((slots + budgets.SHARED, budgets.COUNTER_COLUMNS), np.int64)
@@ -240,7 +240,7 @@ def reserve_all(n: int) -> Contest:
     items = np.zeros((slots, budgets.ROWS, budgets.ITEM_COLUMNS), np.int64)
     state, journal = (counters, heads, items), np.zeros(budgets.JOURNAL, np.int64)
     keys, missing = np.zeros((2, n, budgets.ROWS), np.int64)
-    answers, results = np.zeros((n, 6), np.int64), np.zeros((n, 5), np.int64)
+    answers, results = np.zeros((n, 6), np.int64), np.zeros((n, 4), np.int64)
     calendar = [(1, 2**62)] * 3
     ends, intervals = np.array(calendar), np.array([one.interval for one in limits])
     clock, slow = [1], ledger.Ledger(limits)

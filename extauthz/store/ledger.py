@@ -128,7 +128,7 @@ class Ledger:
         self._request, self._as_request = _row(1, ROWS)
         self._settlement, self._as_settlement = _row(1, 4)
         self._answers, self._from_answers = _row(1, 6)
-        self._results: Final = np.zeros((1, 5), np.int64)
+        self._results: Final = np.zeros((1, 4), np.int64)
         self.row_keys: Final = np.zeros((1, ROWS), np.int64)
         #: Of rows that are leases: units that the last request lacked, or (negative) left over.
         self.lacking: Final = np.zeros((1, ROWS), np.int64)
@@ -192,7 +192,7 @@ class Ledger:
         with self._alone:
             now = self._instant(now)
             kernels.settle(counters, heads, items, self._settlement, now, self._results, journal)
-        state, estimated_input, estimated_output, reserved_at, _ = self._results[0].tolist()
+        state, estimated_input, estimated_output, reserved_at = self._results[0].tolist()
         if state != kernels.SETTLED:
             return None
         return Settled(Usage(estimated_input, estimated_output), (now - reserved_at) / NS)

@@ -219,9 +219,9 @@ def settle(
         settlements: (n, 4) int64: id; USED, RESERVED, INPUT_ALONE or NOTHING, which counts as a
             request all the same; input and output tokens, if USED.
         now: instant in ns.
-        results: (n, 5) int64, overwritten: SETTLED, UNKNOWN or SETTLED_BEFORE, where nothing
-            changes; if settled the input and output tokens that were expected, the instant at which
-            they were reserved, and the number of counters charged.
+        results: (n, 4) int64, overwritten: SETTLED, UNKNOWN or SETTLED_BEFORE, where nothing
+            changes; if settled the input and output tokens that were expected, and the instant at
+            which they were reserved.
         journal: (JOURNAL,) int64, overwritten.
 
     Returns:
@@ -241,8 +241,7 @@ def settle(
         if head[DEADLINE] < 0:
             result[0] = SETTLED_BEFORE
             continue
-        result[1], result[2] = head[INPUT], head[OUTPUT]
-        result[3], result[4] = head[RESERVED_AT], head[ITEMS]
+        result[1], result[2], result[3] = head[INPUT], head[OUTPUT], head[RESERVED_AT]
         _settle_one(counters, heads, items, bits, slot, told[1], told[2], told[3], now, journal)
         settled += 1
     return settled

@@ -112,7 +112,7 @@ class Table:
 
     def settle(self, settlements: Sequence[tuple[int, ...]], now: int) -> list[tuple[int, ...]]:
         """What becomes of each settlement."""
-        results = np.full((len(settlements), 5), -7, np.int64)
+        results = np.full((len(settlements), 4), -7, np.int64)
         told = np.array(settlements, np.int64).reshape(len(settlements), 4)
         arrays = self.counters, self.heads, self.items
         settled = self.run(ledger.settle, *arrays, told, now, results, self.journal)

@@ -20,6 +20,7 @@ from tests.reference.ledger import (
     RATE,
     REQUESTS,
     RESERVED,
+    SETTLED,
     USED,
     WINDOW,
 )
@@ -211,7 +212,7 @@ def test_the_journal_has_room_for_all_that_a_request_can_change() -> None:
     table = Table(counters=1)
     assert table.reserve(rows[:1], [ask(1, who=2)], NOW)[0].state == GRANTED
     assert table.reserve(rows, [ask(2, 3, last=ledger.ROWS)], NOW)[0].state == GRANTED
-    assert table.settle([(2, USED, 9, 0)], NOW)[0][4] == ledger.ROWS
+    assert table.settle([(2, USED, 9, 0)], NOW)[0][0] == SETTLED
     assert table.journal[0] == 0
     used = [state[0] for state in table.peek(rows, ask(0, last=ledger.ROWS), NOW)[1]]
     assert used == [9] * ledger.ROWS

@@ -250,9 +250,9 @@ class Ledger:
         """In the order of the kernel's columns."""
         found = self.known(id_, now)
         if found is None:
-            return UNKNOWN, 0, 0, 0, 0
+            return UNKNOWN, 0, 0, 0
         if found.settled:
-            return SETTLED_BEFORE, 0, 0, 0, 0
+            return SETTLED_BEFORE, 0, 0, 0
         request = found.request
         expected = request.usage[INPUT], request.usage[OUTPUT]
         input_, output = {USED: (input_, output), INPUT_ALONE: (expected[0], 0)}.get(mode, (0, 0))
@@ -266,7 +266,7 @@ class Ledger:
             else:
                 self.correct(item, actual, found.at, now)
         found.settled = True
-        return SETTLED, *expected, found.at, len(found.items)
+        return SETTLED, *expected, found.at
 
     def correct_rate(self, item: Item, actual: int, at: int, now: int) -> None:
         """Charge `actual` in place of what an item was charged, unless that has leaked away."""

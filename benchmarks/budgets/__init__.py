@@ -1,0 +1,1 @@
+"""What a budget decision costs, beside what else there is."""
